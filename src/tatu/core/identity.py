@@ -1,0 +1,36 @@
+"""Who asks."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Role:
+    """A role of the cloud: joined by its id, shown by its name."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """A caller whom an identity driver vouches for.
+
+    `mark` is the ledger's cut-off mark as it stood BEFORE the driver began to find out: whatever
+    ended later than that is not known to this identity (security.md S4).
+    """
+
+    issuer: str
+    subject: str
+    name: str
+    project: str | None
+    roles: frozenset[Role]
+    mark: int
+    validated_at: datetime
+    expires_at: datetime
+    fresh: bool = False
+
+    @property
+    def role_names(self) -> frozenset[str]:
+        """The names of the roles, for policy rules."""
+        return frozenset(role.name for role in self.roles)

@@ -1,0 +1,78 @@
+"""Losses: permissions that ended, and the cut-offs that keep their certificates from being born.
+
+A loss commits a cut-off under its topic before anything else happens; what is recorded afterwards
+is compared with all cut-offs that came after the marks it was decided by (security.md S4).  The same
+holds for blocked subject keys, deleted hosts and retired signature keys: each is a topic.
+"""
+
+import json
+from dataclasses import dataclass
+
+from tatu.core.identity import Identity
+
+Topic = str
+"""What a cut-off is about: a JSON array, so that no id can be read as two."""
+
+
+def _topic(*parts: str) -> Topic:
+    return json.dumps(parts, separators=(",", ":"))
+
+
+def user(subject: str) -> Topic:
+    """All that a user holds, everywhere."""
+    return _topic("user", subject)
+
+
+def user_in_project(subject: str, project: str) -> Topic:
+    """All that a user holds in one project: some role there was removed."""
+    return _topic("user-in-project", subject, project)
+
+
+def project(project_id: str) -> Topic:
+    """All that anyone holds in a project."""
+    return _topic("project", project_id)
+
+
+def role(role_id: str) -> Topic:
+    """All that anyone holds by a role: it was deleted or renamed."""
+    return _topic("role", role_id)
+
+
+def subject_key(authority: str, fingerprint: str) -> Topic:
+    """All certificates of an authority for one subject key."""
+    return _topic("subject-key", authority, fingerprint)
+
+
+def host(authority: str, host_id: str) -> Topic:
+    """All that a host holds."""
+    return _topic("host", authority, host_id)
+
+
+def signature_key(fingerprint: str) -> Topic:
+    """All that a signature key would still sign."""
+    return _topic("signature-key", fingerprint)
+
+
+def topics(identity: Identity) -> frozenset[Topic]:
+    """Return every topic whose cut-off ends this identity."""
+    found = {user(identity.subject)} | {role(held.id) for held in identity.roles}
+    if identity.project is not None:
+        found |= {
+            project(identity.project),
+            user_in_project(identity.subject, identity.project),
+        }
+    return frozenset(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A cut-off whose certificates may not all be revoked yet."""
+
+    mark: int
+    topic: Topic
+    reason: str
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The kind of the topic, then its ids."""
+        return tuple(json.loads(self.topic))
