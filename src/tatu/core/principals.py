@@ -31,8 +31,8 @@ class Principals:
 class RoleMap:
     """The operator's map from role names to accounts.
 
-    A role that `accounts` does not name opens the account of its own name; those in
-    `without_account` open none; those in `sudo` may become root.
+    A role that `accounts` does not name opens the account of its own name, unless another is mapped
+    to it by name; those in `without_account` open none; those in `sudo` may become root.
     """
 
     accounts: Mapping[str, str] = field(default_factory=dict)
@@ -64,8 +64,6 @@ class RoleMap:
         # Judged by the whole map, not only by the roles at hand: whoever holds one of two roles that
         # share an account would otherwise be the other's equal on the host.
         claims = sum(target == account for target in self.accounts.values())
-        if account not in self.accounts and claims and role.name == account:
+        if claims > 1 or holders > 1 or (claims and role.name not in self.accounts):
             return f"another role is mapped to the account {account!r} too"
-        if claims > 1 or holders > 1 or (claims and account not in self.accounts):
-            return f"another role would share the account {account!r}"
         return accounts.refusal(account)

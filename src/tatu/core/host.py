@@ -1,0 +1,91 @@
+"""Hosts: their names, and which of them a host certificate may carry (security.md S8)."""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from tatu.core.errors import Denied, Malformed
+
+LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+HOST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """A machine with sshd, as the ledger knows it.
+
+    `epoch` counts admissions: each gives another enrolment secret. `host_keys` are the public keys
+    (lines) that redeemed the token of this epoch; empty until then. A token may be redeemed until
+    `admitted_until`.
+    """
+
+    id: str
+    authority: str
+    names: tuple[str, ...]
+    addresses: tuple[str, ...]
+    epoch: int
+    admitted_until: datetime
+    created_at: datetime
+    host_keys: tuple[str, ...] = ()
+    enrolled_at: datetime | None = None
+    deleted_at: datetime | None = None
+    refused_at: datetime | None = None
+
+    @property
+    def principals(self) -> tuple[str, ...]:
+        """What its certificate names: id, names, addresses, each once."""
+        return tuple(dict.fromkeys((self.id, *self.names, *self.addresses)))
+
+
+def host_id(text: str) -> str:
+    """Parse a host's id (a cloud's instance id, or what the operator calls it); raises `Malformed`."""
+    if not HOST_ID.fullmatch(text):
+        raise Malformed(f"{text!r} is no host id (letters, digits and hyphens, at most 63)")
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return text
+    raise Malformed(f"{text!r} is an address, not a host id")
+
+
+def name(text: str) -> str:
+    """Parse a host name: lower-case RFC 1123 labels, at most 253 characters; raises `Malformed`."""
+    lowered = text.lower()
+    labels = lowered.split(".")
+    if len(lowered) > 253 or not all(LABEL.fullmatch(label) for label in labels):  # noqa: PLR2004 (RFC 1035)
+        raise Malformed(f"{text!r} is no host name")
+    if labels[-1].isdigit():
+        raise Malformed(f"{text!r} would be read as an address")
+    return lowered
+
+
+def address(text: str) -> str:
+    """Parse an IPv4 or IPv6 address into its canonical form; raises `Malformed`."""
+    try:
+        parsed = ipaddress.ip_address(text)
+    except ValueError as error:
+        raise Malformed(f"{text!r} is no address") from error
+    if parsed.is_unspecified or parsed.is_multicast or "%" in text:
+        raise Malformed(f"{text!r} is no address of a host")
+    return str(parsed)
+
+
+def names_within(names: tuple[str, ...], suffix: str) -> tuple[str, ...]:
+    """Return the names, each as its short form and inside the authority's DNS suffix.
+
+    `db` in an authority of suffix `blue.example` gives `db` and `db.blue.example`; a full name
+    outside of the suffix is `Denied`: a host named `github.com` would speak for somebody
+    else. Without a suffix only single labels pass.
+    """
+    found: dict[str, None] = {}
+    for text in names:
+        parsed = name(text)
+        short = parsed.removesuffix(f".{suffix}") if suffix else parsed
+        if "." in short or parsed == suffix:
+            where = f"outside of {suffix!r}" if suffix else "dotted, and the authority has no DNS suffix"
+            raise Denied(f"host name {text!r} is {where}")
+        found[short] = None
+        if suffix:
+            found[f"{short}.{suffix}"] = None
+    return tuple(found)
