@@ -4,9 +4,9 @@ Each method says what it raises and what is durable when it returns, so that one
 holds the fake and every driver to it.  Whatever a library raises, a driver turns into a class of
 `core.errors`.  The methods are abstract: a bare `Protocol` would answer None for a forgotten one.
 
-The ledger is one thing in several parts.  Its facts are totally ordered by the audit chain: a method
-that changes something takes the chain's head, appends its event and commits both as one.  `mark`
-counts cut-offs along that order (see `core.losses`).
+The ledger is one thing in several parts.  Its facts are totally ordered by the audit chain: a
+method that changes something takes the chain's head, appends its event and commits both as one.
+`mark` counts cut-offs along that order (see `core.losses`).
 """
 
 from abc import abstractmethod
@@ -94,15 +94,24 @@ class Signer(Protocol):
 
     @abstractmethod
     def sign_certificate(self, contents: CertificateToSign) -> Certificate:
-        """Sign a certificate; the signature is verified before it is returned. Raises `Unavailable`."""
+        """Sign a certificate.
+
+        The signature is verified before it is returned. Raises `Unavailable`.
+        """
 
     @abstractmethod
     def sign_statement(self, statement: Statement) -> str:
-        """Return the armored SSHSIG (`statement@tatu`) over the encoded statement. Raises `Unavailable`."""
+        """Return the armored SSHSIG (`statement@tatu`) over the encoded statement.
+
+        Raises `Unavailable`.
+        """
 
     @abstractmethod
     def sign_checkpoint(self, checkpoint: Checkpoint) -> str:
-        """Return the armored SSHSIG (`checkpoint@tatu`) over the encoded checkpoint. Raises `Unavailable`."""
+        """Return the armored SSHSIG (`checkpoint@tatu`) over the encoded checkpoint.
+
+        Raises `Unavailable`.
+        """
 
 
 class KeyStore(Protocol):
@@ -110,7 +119,10 @@ class KeyStore(Protocol):
 
     @abstractmethod
     def create(self, algorithm: KeyAlgorithm) -> tuple[str, PublicKey]:
-        """Make a key; return its reference and public half. Durable on return. Raises `Unavailable`."""
+        """Make a key.
+
+        Return its reference and public half. Durable on return. Raises `Unavailable`.
+        """
 
     @abstractmethod
     def signer(self, reference: str) -> Signer:
@@ -170,10 +182,15 @@ class Authorities(Protocol):
 
     @abstractmethod
     def snapshot(self, authority_id: str) -> Snapshot:
-        """Return an authority with its blocks; may be up to 5 s old (its mark tells). Raises `NotFound`."""
+        """Return an authority with its blocks.
+
+        May be up to 5 s old (its mark tells). Raises `NotFound`.
+        """
 
     @abstractmethod
-    def list(self, *, only: Sequence[str] | None, limit: int, marker: str | None) -> Page[Authority]:
+    def list(
+        self, *, only: Sequence[str] | None, limit: int, marker: str | None
+    ) -> Page[Authority]:
         """Return authorities by id; `only` confines to these ids, None means all."""
 
     @abstractmethod
@@ -182,11 +199,20 @@ class Authorities(Protocol):
 
     @abstractmethod
     def add_key(self, authority_id: str, key: AuthorityKey, event: Event) -> Authority:
-        """Add a NEXT key and grow the revision. Raises `NotFound`, or `Conflict` when one is NEXT already."""
+        """Add a NEXT key and grow the revision.
+
+        Raises `NotFound`, or `Conflict` when one is NEXT already.
+        """
 
     @abstractmethod
     def set_key_state(
-        self, authority_id: str, reference: str, state: KeyState, event: Event, *, revoked: bool = False
+        self,
+        authority_id: str,
+        reference: str,
+        state: KeyState,
+        event: Event,
+        *,
+        revoked: bool = False,
     ) -> Authority:
         """Move a key: NEXT to ACTIVE retires the one that was active, in the same commit.
 
@@ -249,8 +275,8 @@ class LedgerCertificate:
 class CertificateFilter:
     """Which certificates: every part that is not None must match.
 
-    `authorities` is the caller's scope and goes into the SQL (S10); None is for those who may see all.
-    Fingerprints are OpenSSH's SHA256 ones.
+    `authorities` is the caller's scope and goes into the SQL (S10); None is for those who may see
+    all. Fingerprints are OpenSSH's SHA256 ones.
     """
 
     authorities: Sequence[str] | None
@@ -277,12 +303,15 @@ class Certificates(Protocol):
     def record(self, issued: IssuedCertificate, event: Event) -> None:
         """Commit a certificate and its event; on return both are durable.
 
-        Raises `PermissionEnded` when a cut-off on one of its topics is newer than its mark, `Conflict`
-        when its serial is taken, `Unavailable` when nothing can be committed: then it must not leave.
+        Raises `PermissionEnded` when a cut-off on one of its topics is newer than its mark,
+        `Conflict` when its serial is taken, `Unavailable` when nothing can be committed: then it
+        must not leave.
         """
 
     @abstractmethod
-    def get(self, authority_id: str, serial: int, *, scope: Sequence[str] | None) -> LedgerCertificate:
+    def get(
+        self, authority_id: str, serial: int, *, scope: Sequence[str] | None
+    ) -> LedgerCertificate:
         """Raise `NotFound` when there is none or it is out of scope: both read the same."""
 
     @abstractmethod
@@ -296,9 +325,9 @@ class Certificates(Protocol):
 class RevocationSelector:
     """What to revoke in one authority: exactly one of the fields is set.
 
-    `subject` is a user's id. With `subjects_only` a subject key or serial counts only on certificates
-    of that user (S6). Revoking a user, subject key or host also blocks it: no new certificate until
-    an administrator clears the block.
+    `subject` is a user's id. With `subjects_only` a subject key or serial counts only on
+    certificates of that user (S6). Revoking a user, subject key or host also blocks it: no new
+    certificate until an administrator clears the block.
     """
 
     authority: str
@@ -313,7 +342,7 @@ class RevocationSelector:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """A user (id) or subject key (fingerprint) that gets no new certificate until it is cleared."""
+    """A user (id) or subject key (fingerprint) that gets no new certificate until cleared."""
 
     id: int
     authority: str
@@ -347,12 +376,18 @@ class Revocations(Protocol):
 
         Durable on return; idempotent; grows the authority's revision when anything changed, and
         commits a cut-off when it blocks.  Raises `NotFound` when a named serial, key or user never
-        had a certificate here (the block stands nevertheless for keys and users of administrators).
+        had a certificate here (the block stands nevertheless for keys and users of
+        administrators).
         """
 
     @abstractmethod
-    def revoke_serials(self, serials: Mapping[str, Sequence[int]], reason: str, event: Event) -> int:
-        """Revoke serials by authority, for sweeps; return how many were live. Durable, idempotent."""
+    def revoke_serials(
+        self, serials: Mapping[str, Sequence[int]], reason: str, event: Event
+    ) -> int:
+        """Revoke serials by authority, for sweeps.
+
+        Return how many were live. Durable, idempotent.
+        """
 
     @abstractmethod
     def blocks(self, authority_id: str) -> tuple[Block, ...]:
@@ -368,7 +403,10 @@ class Revocations(Protocol):
 
     @abstractmethod
     def import_revoked(self, links: Iterable[Link]) -> int:
-        """Apply again the revocations that an audit copy tells of (S3); return how many were missing."""
+        """Apply again the revocations that an audit copy tells of (S3).
+
+        Return how many were missing.
+        """
 
 
 class CutOffs(Protocol):
@@ -380,7 +418,10 @@ class CutOffs(Protocol):
 
     @abstractmethod
     def commit(self, topics: Sequence[Topic], reason: str, event: Event) -> int:
-        """Commit a cut-off for each topic; return the newest mark. Durable: no `record` can pass it."""
+        """Commit a cut-off for each topic.
+
+        Return the newest mark. Durable: no `record` can pass it.
+        """
 
     @abstractmethod
     def unswept(self) -> tuple[Sweep, ...]:
@@ -393,7 +434,10 @@ class CutOffs(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Publication:
-    """A numbered statement with its signature, and the KRL that it names; never changed once stored."""
+    """A numbered statement with its signature, and the KRL that it names.
+
+    Never changed once stored.
+    """
 
     authority: str
     version: int
@@ -410,7 +454,10 @@ class Publications(Protocol):
 
     @abstractmethod
     def newest(self, authority_id: str) -> Publication | None:
-        """Return the newest, or None when nothing was published yet. Raises `NotFound` for no authority."""
+        """Return the newest, or None when nothing was published yet.
+
+        Raises `NotFound` for no authority.
+        """
 
     @abstractmethod
     def revision(self, authority_id: str) -> int:
@@ -435,7 +482,8 @@ class Hosts(Protocol):
     def admit(self, host: Host, event: Event) -> Host:
         """Add a host, or open the next epoch of a known one (its keys must be proven anew).
 
-        Raises `Conflict` when another live host of the authority holds one of its names or addresses.
+        Raises `Conflict` when another live host of the authority holds one of its names or
+        addresses.
         """
 
     @abstractmethod
@@ -449,7 +497,9 @@ class Hosts(Protocol):
         """Return the hosts that are not deleted, by authority and id."""
 
     @abstractmethod
-    def enrol(self, authority_id: str, host_id: str, epoch: int, keys: Sequence[str], event: Event) -> Host:
+    def enrol(
+        self, authority_id: str, host_id: str, epoch: int, keys: Sequence[str], event: Event
+    ) -> Host:
         """Bind host keys to this epoch. The same keys again: no change, no error.
 
         Raises `Conflict` when other keys hold it already (a clone), `Gone` for another epoch.
@@ -461,7 +511,10 @@ class Hosts(Protocol):
 
     @abstractmethod
     def delete(self, authority_id: str, host_id: str, event: Event) -> None:
-        """End a host: its names are free again, and a cut-off on it is committed. Raises `NotFound`."""
+        """End a host.
+
+        Its names are free again, and a cut-off on it is committed. Raises `NotFound`.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -629,7 +682,10 @@ class Directory(Protocol):
 
     @abstractmethod
     def effective_roles(self, user_id: str, project_id: str) -> frozenset[Role]:
-        """Return the roles of a user in a project, groups counted; empty when either is gone or disabled."""
+        """Return the roles of a user in a project, groups counted.
+
+        Empty when either is gone or disabled.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -654,7 +710,10 @@ class SignIns(Protocol):
 
     @abstractmethod
     def redeem_challenge(self, challenge_id: str, now: datetime) -> Challenge:
-        """Return a challenge once. Raises `Unauthenticated` when it is unknown, used or expired."""
+        """Return a challenge once.
+
+        Raises `Unauthenticated` when it is unknown, used or expired.
+        """
 
     @abstractmethod
     def put_token(self, token: BearerToken, event: Event) -> None:
@@ -705,7 +764,9 @@ class Audit(Protocol):
         """Append an event that changed nothing else (a refusal). Durable on return."""
 
     @abstractmethod
-    def read(self, *, after: int, limit: int, authorities: Sequence[str] | None = None) -> tuple[Link, ...]:
+    def read(
+        self, *, after: int, limit: int, authorities: Sequence[str] | None = None
+    ) -> tuple[Link, ...]:
         """Return links in order, after a sequence; confined to events of these authorities."""
 
     @abstractmethod
@@ -715,7 +776,10 @@ class Audit(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class StoredAnswer:
-    """The answer that an Idempotency-Key got; `certificates` names what it carried (authority, serial)."""
+    """The answer that an Idempotency-Key got.
+
+    `certificates` names what it carried (authority, serial).
+    """
 
     status: int
     body: bytes
@@ -723,7 +787,7 @@ class StoredAnswer:
 
 
 class Idempotency(Protocol):
-    """Answers by (caller, method, path, body digest, key), so that a repeated POST does nothing twice."""
+    """Answers by (caller, method, path, body digest, key): a repeated POST does nothing twice."""
 
     @abstractmethod
     def begin(self, key: str, digest: str, now: datetime) -> StoredAnswer | None:
@@ -775,11 +839,17 @@ class Ledger(Protocol):
 
     @abstractmethod
     def check(self) -> None:
-        """Raise `Unavailable` with what is wrong: no answer, wrong revision, not writable, rolled back."""
+        """Raise `Unavailable` with what is wrong.
+
+        No answer, wrong revision, not writable, rolled back.
+        """
 
     @abstractmethod
     def restored(self, links: Iterator[Link]) -> None:
-        """After a restore: skip serials and versions past the high-water marks, re-import revocations (S3)."""
+        """After a restore.
+
+        Skip serials and versions past the high-water marks, re-import revocations (S3).
+        """
 
     @abstractmethod
     def close(self) -> None:

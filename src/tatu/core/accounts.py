@@ -5,10 +5,11 @@ import re
 ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 
 _SYSTEM = """
-    root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc gnats nobody
-    _apt messagebus sshd systemd-network systemd-resolve systemd-timesync systemd-coredump systemd-oom
-    polkitd tss dbus chrony ntp syslog uuidd tcpdump landscape pollinate lxd shutdown halt operator ftp
-    adm sudo wheel staff users docker libvirt kvm disk shadow utmp tty postgres mysql tatu
+    root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc gnats
+    nobody _apt messagebus sshd systemd-network systemd-resolve systemd-timesync systemd-coredump
+    systemd-oom polkitd tss dbus chrony ntp syslog uuidd tcpdump landscape pollinate lxd shutdown
+    halt operator ftp adm sudo wheel staff users docker libvirt kvm disk shadow utmp tty postgres
+    mysql tatu
 """
 _DISTRIBUTION = """
     ubuntu debian centos fedora cloud-user ec2-user admin-user alpine arch opensuse rocky almalinux

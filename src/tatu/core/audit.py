@@ -74,7 +74,12 @@ def body(event: Event) -> str:
     return json.dumps(
         {
             "action": event.action,
-            "actor": {"kind": actor.kind, "issuer": actor.issuer, "id": actor.id, "name": actor.name},
+            "actor": {
+                "kind": actor.kind,
+                "issuer": actor.issuer,
+                "id": actor.id,
+                "name": actor.name,
+            },
             "authority": event.authority,
             "subject": event.subject,
             "at": event.at.isoformat(timespec="milliseconds"),

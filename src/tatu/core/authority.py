@@ -58,7 +58,9 @@ class Profile:
     user_validity: timedelta = timedelta(hours=24)
     max_user_validity: timedelta = timedelta(hours=24)
     host_validity: timedelta = timedelta(days=7)
-    extensions: frozenset[str] = frozenset({"permit-pty", "permit-port-forwarding", "permit-user-rc"})
+    extensions: frozenset[str] = frozenset(
+        {"permit-pty", "permit-port-forwarding", "permit-user-rc"}
+    )
     source_addresses: tuple[str, ...] = ()
     dns_suffix: str = ""
     pam_sudo: bool = False

@@ -1,7 +1,7 @@
 """Enrolment: how a host proves once that it is the machine that was admitted (security.md S11).
 
-The secret never travels: the host sends a MAC by it over its public keys, and each key signs the same
-message in namespace `enrol@tatu`; the answer comes back under a MAC by the same secret.
+The secret never travels: the host sends a MAC by it over its public keys, and each key signs the
+same message in namespace `enrol@tatu`; the answer comes back under a MAC by the same secret.
 """
 
 import base64
@@ -28,14 +28,17 @@ def secret(server_key: bytes, *, authority: str, host: str, epoch: int) -> bytes
 
 
 def trust_digest(statement_keys: Sequence[PublicKey]) -> str:
-    """Return `sha256:<hex>` over an authority's statement keys (sorted lines, newline after each)."""
+    """Return `sha256:<hex>` over an authority's statement keys (lines, sorted and ended by LF)."""
     lines = "".join(f"{line}\n" for line in sorted(key.line for key in statement_keys))
     return "sha256:" + hashlib.sha256(lines.encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnrolmentToken:
-    """What a person carries to a host: where to enrol, as whom, by which secret, trusting which keys."""
+    """What a person carries to a host.
+
+    Where to enrol, as whom, by which secret, trusting which keys.
+    """
 
     url: str
     authority: str
@@ -66,10 +69,18 @@ class EnrolmentToken:
             raise Malformed(f"an enrolment token begins with {PREFIX!r}")
         encoded = text.removeprefix(PREFIX)
         try:
-            body = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
+            body = base64.b64decode(
+                encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True
+            )
             facts = json.loads(body)
             match facts:
-                case {"url": str(), "authority": str(), "host": str(), "secret": str(), "trust": str()}:
+                case {
+                    "url": str(),
+                    "authority": str(),
+                    "host": str(),
+                    "secret": str(),
+                    "trust": str(),
+                }:
                     token_secret = base64.b64decode(facts["secret"], validate=True)
                 case _:
                     raise Malformed("the enrolment token is damaged")
@@ -111,4 +122,6 @@ def check_request_mac(token_secret: bytes, request_message: bytes, mac: str) -> 
 
 def answer_mac(token_secret: bytes, nonce: str, body: bytes) -> str:
     """Return Tatu's MAC over its answer to a nonce, in hex."""
-    return hmac.new(token_secret, b"answer\0" + nonce.encode() + b"\0" + body, hashlib.sha256).hexdigest()
+    return hmac.new(
+        token_secret, b"answer\0" + nonce.encode() + b"\0" + body, hashlib.sha256
+    ).hexdigest()

@@ -8,6 +8,9 @@ from datetime import datetime
 from tatu.core.errors import Denied, Malformed
 
 LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+MAX_NAME = 253
+"""Characters of a full name (RFC 1035, section 2.3.4, as text)."""
+
 HOST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 
 
@@ -39,7 +42,10 @@ class Host:
 
 
 def host_id(text: str) -> str:
-    """Parse a host's id (a cloud's instance id, or what the operator calls it); raises `Malformed`."""
+    """Parse a host's id (a cloud's instance id, or what the operator calls it).
+
+    Raises `Malformed`.
+    """
     if not HOST_ID.fullmatch(text):
         raise Malformed(f"{text!r} is no host id (letters, digits and hyphens, at most 63)")
     try:
@@ -50,10 +56,13 @@ def host_id(text: str) -> str:
 
 
 def name(text: str) -> str:
-    """Parse a host name: lower-case RFC 1123 labels, at most 253 characters; raises `Malformed`."""
+    """Parse a host name.
+
+    Lower-case RFC 1123 labels, at most 253 characters; raises `Malformed`.
+    """
     lowered = text.lower()
     labels = lowered.split(".")
-    if len(lowered) > 253 or not all(LABEL.fullmatch(label) for label in labels):  # noqa: PLR2004 (RFC 1035)
+    if len(lowered) > MAX_NAME or not all(LABEL.fullmatch(label) for label in labels):
         raise Malformed(f"{text!r} is no host name")
     if labels[-1].isdigit():
         raise Malformed(f"{text!r} would be read as an address")
@@ -83,7 +92,11 @@ def names_within(names: tuple[str, ...], suffix: str) -> tuple[str, ...]:
         parsed = name(text)
         short = parsed.removesuffix(f".{suffix}") if suffix else parsed
         if "." in short or parsed == suffix:
-            where = f"outside of {suffix!r}" if suffix else "dotted, and the authority has no DNS suffix"
+            where = (
+                f"outside of {suffix!r}"
+                if suffix
+                else "dotted, and the authority has no DNS suffix"
+            )
             raise Denied(f"host name {text!r} is {where}")
         found[short] = None
         if suffix:

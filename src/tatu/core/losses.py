@@ -1,8 +1,8 @@
 """Losses: permissions that ended, and the cut-offs that keep their certificates from being born.
 
 A loss commits a cut-off under its topic before anything else happens; what is recorded afterwards
-is compared with all cut-offs that came after the marks it was decided by (security.md S4).  The same
-holds for blocked subject keys, deleted hosts and retired signature keys: each is a topic.
+is compared with all cut-offs that came after the marks it was decided by (security.md S4).  The
+same holds for blocked subject keys, deleted hosts and retired signature keys: each is a topic.
 """
 
 import json

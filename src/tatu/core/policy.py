@@ -135,9 +135,7 @@ def _critical_options(authority: Authority, wanted: Wanted) -> dict[str, str]:
     return options
 
 
-def _source_addresses(
-    limits: tuple[str, ...], wanted: tuple[str, ...] | None
-) -> tuple[str, ...]:
+def _source_addresses(limits: tuple[str, ...], wanted: tuple[str, ...] | None) -> tuple[str, ...]:
     if wanted is None:
         return limits
     if not wanted:

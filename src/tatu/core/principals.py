@@ -21,7 +21,10 @@ class LeftOut:
 
 @dataclass(frozen=True, kw_only=True)
 class Principals:
-    """What a set of roles opens: each principal with the role that gives it, and what was left out."""
+    """What a set of roles opens.
+
+    Each principal with the role that gives it, and what was left out.
+    """
 
     given: Mapping[str, Role]
     left_out: tuple[LeftOut, ...]
@@ -31,8 +34,8 @@ class Principals:
 class RoleMap:
     """The operator's map from role names to accounts.
 
-    A role that `accounts` does not name opens the account of its own name, unless another is mapped
-    to it by name; those in `without_account` open none; those in `sudo` may become root.
+    A role that `accounts` does not name opens the account of its own name, unless another is
+    mapped to it by name; those in `without_account` open none; those in `sudo` may become root.
     """
 
     accounts: Mapping[str, str] = field(default_factory=dict)
@@ -61,8 +64,8 @@ class RoleMap:
     def _refusal(self, role: Role, account: str, holders: int) -> str | None:
         if role.name in self.without_account:
             return "this role opens no account"
-        # Judged by the whole map, not only by the roles at hand: whoever holds one of two roles that
-        # share an account would otherwise be the other's equal on the host.
+        # Judged by the whole map, not only by the roles at hand: whoever holds one of two roles
+        # that share an account would otherwise be the other's equal on the host.
         claims = sum(target == account for target in self.accounts.values())
         if claims > 1 or holders > 1 or (claims and role.name not in self.accounts):
             return f"another role is mapped to the account {account!r} too"

@@ -1,0 +1,62 @@
+# Every command sets up what it needs. `make help` lists them.
+SHELL := /bin/sh
+BIN := .venv/bin
+PYTEST := $(BIN)/pytest -q
+JOBS ?= 2
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+.PHONY: demo
+demo: ## the whole journey on this machine: authority, host, login, revocation
+	@tools/setup.sh sshd
+	@$(BIN)/python -m demo
+
+.PHONY: serve
+serve: ## an embedded server for development, on SQLite
+	@tools/setup.sh
+	@$(BIN)/python -m demo.serve
+
+.PHONY: check
+check: ## format, lint, types, import contracts, docs and the fast tests
+	@tools/setup.sh sshd shellcheck
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/vermin --quiet --no-tips -t=3.9- --violations src/tatu/agent
+	shellcheck tools/setup.sh .ci/run
+	$(BIN)/python -m tools.threat_model docs/threat-model.md
+	$(PYTEST) -n $(JOBS) -m "not slow and not soak"
+
+.PHONY: test
+test: ## all that CI runs
+	@tools/setup.sh sshd databases shellcheck
+	$(MAKE) --no-print-directory check
+	$(PYTEST) -n $(JOBS) --dist worksteal -m "slow and not soak"
+
+.PHONY: soak
+soak: ## long runs: a thousand kills
+	@tools/setup.sh sshd databases
+	$(PYTEST) -m soak
+
+.PHONY: bench
+bench: ## the measurements of docs/performance.md
+	@tools/setup.sh sshd databases
+	$(BIN)/python -m bench
+
+.PHONY: agent
+agent: ## the host agent as one file, build/tatu-agent
+	@mkdir -p build
+	@python3 -m tools.zipapp src/tatu/agent build/tatu-agent
+
+.PHONY: lock
+lock: ## resolve the dependencies anew
+	@tools/setup.sh
+	.cache/uv/bin/uv pip compile pyproject.toml --all-extras --group dev --generate-hashes --universal \
+	    --no-emit-index-url --no-header --python-version 3.11 --quiet --upgrade --output-file requirements.lock
+
+.PHONY: clean
+clean: ## remove what the commands made
+	rm -rf .venv .cache build .mypy_cache .ruff_cache .import_linter_cache .hypothesis
