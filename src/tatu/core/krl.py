@@ -6,13 +6,14 @@ span any number of serials, and none over 16,384 bits can be read. So we encode 
 
 import hashlib
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
-from itertools import pairwise
+from itertools import compress
+from operator import sub
 from typing import Self
 
 from tatu.core import wire
@@ -68,12 +69,13 @@ class Serials:
     @classmethod
     def of(cls, serials: Iterable[int]) -> Self:
         """Return the set of these serials; order and repetition do not matter."""
-        ordered = sorted(set(serials))
+        ordered = sorted(serials)
         if ordered and not 0 < ordered[0] <= ordered[-1] <= MAX_SERIAL:
             raise ValueError("a serial is from 1 to 2^64 - 1")
-        breaks = [(a, b) for a, b in pairwise(ordered) if b - a != 1]
+        breaks = [step > 1 for step in map(sub, ordered[1:], ordered)]
         return cls(
-            (*ordered[:1], *(b for _, b in breaks)), (*(a for a, _ in breaks), *ordered[-1:])
+            (*ordered[:1], *compress(ordered[1:], breaks)),
+            (*compress(ordered, breaks), *ordered[-1:]),
         )
 
     @classmethod
@@ -186,6 +188,7 @@ def _section(kind: IntEnum, parts: Iterable[bytes]) -> bytes:
 _LISTED = 8 * 8
 _RANGE = 8 * (5 + 8 + 8)
 _BITMAP = 8 * (5 + 8 + 4)
+_NEVER = 2**70  # more than any list costs
 
 
 def _serial_sections(serials: Serials) -> Iterator[bytes]:
@@ -196,15 +199,19 @@ def _serial_sections(serials: Serials) -> Iterator[bytes]:
     reads is cut, and a piece that is smaller without its bitmap loses it. So the sum is the least
     possible, but for the rounding to whole bytes, the cuts, and the 5 bytes around the list.
     """
+    joined = _joined(serials)
     listed: list[int] = []
-    piece: list[tuple[int, int]] = []
-    for (first, last), joins in zip(serials.runs, _joined(serials), strict=True):
-        if piece and (not joins or last - piece[0][0] >= MAX_BITMAP_BITS):
-            yield from _smallest(piece, listed)
-            piece = []
-        piece.append((first, last))
-    if piece:
-        yield from _smallest(piece, listed)
+    begin = 0
+    while begin < len(joined):
+        end = joined.find(0, begin + 1) % (len(joined) + 1)  # -1, for none, becomes the length
+        if end > begin + 1:
+            wide = serials.firsts[begin] + MAX_BITMAP_BITS
+            end = max(begin + 1, bisect_left(serials.lasts, wide, begin, end))
+        if end == begin + 1 and serials.firsts[begin] == serials.lasts[begin]:
+            listed.append(serials.firsts[begin])  # what sparse lists are made of
+        else:
+            yield from _smallest(serials.firsts[begin:end], serials.lasts[begin:end], listed)
+        begin = end
     if listed:
         yield _section(_Certificates.LIST, map(wire.uint64, listed))
 
@@ -213,51 +220,73 @@ def _joined(serials: Serials) -> bytearray:
     """Return 1 for each run that is cheapest in one bitmap with the run before it, else 0.
 
     A shortest path with two states: the least cost of all runs so far when the last of them stands
-    alone, and when it is in a bitmap, which the next may join for the bits up to its end.
+    alone, and when it is in a bitmap, which the next may join for the bits up to its end. While
+    the bitmap is the cheaper state and the steps are no longer than a listed serial, it stays so:
+    such runs are passed in one leap.
     """
-    joins = bytearray(len(serials.firsts))
-    bitmapped_before = bytearray(len(serials.firsts))
-    alone = bitmapped = before = 0
-    for at, (first, last) in enumerate(serials.runs):
-        length = last - first + 1
-        least = alone
-        if bitmapped < alone:
-            least = bitmapped
-            bitmapped_before[at] = 1
-        join = bitmapped + last - before
-        open_ = least + _BITMAP + length
-        if at and join < open_:
-            joins[at] = 1
-        bitmapped = join if joins[at] else open_
-        alone = least + (_LISTED * length if length * _LISTED < _RANGE else _RANGE)
-        before = last
-    in_bitmap = bitmapped < alone
+    firsts, lasts = serials.firsts, serials.lasts
+    far = [at for at, step in enumerate(map(sub, lasts[1:], lasts), 1) if step > _LISTED]
+    leaps = iter((*far, len(lasts)))
+    leap = next(leaps)
+    joins = bytearray(b"\1" * len(lasts))
+    before = bytearray(b"\1" * len(lasts))  # was the run before cheaper in a bitmap?
+    alone, bitmapped, end, at = 0, _NEVER, 0, 0
+    while at < len(lasts):
+        length = lasts[at] - firsts[at] + 1
+        before[at] = bitmapped <= alone
+        least = min(bitmapped, alone)
+        join, open_ = bitmapped + lasts[at] - end, least + _BITMAP + length
+        joins[at] = join < open_
+        alone, bitmapped, end = least + _alone(length), min(join, open_), lasts[at]
+        at += 1
+        while leap < at:
+            leap = next(leaps)
+        if leap > at and bitmapped <= alone:
+            at = leap
+            alone = bitmapped + lasts[at - 2] - end + _alone(lasts[at - 1] - firsts[at - 1] + 1)
+            bitmapped += lasts[at - 1] - end
+            end = lasts[at - 1]
+    cheaper = bitmapped <= alone
     for at in range(len(joins) - 1, -1, -1):
-        joins[at] &= in_bitmap
-        in_bitmap = bool(joins[at] or bitmapped_before[at])
+        joins[at] &= cheaper
+        cheaper = bool(joins[at] or before[at])
     return joins
 
 
-def _smallest(piece: list[tuple[int, int]], listed: list[int]) -> Iterator[bytes]:
+def _alone(length: int) -> int:
+    return min(_LISTED * length, _RANGE)
+
+
+def _smallest(
+    firsts: tuple[int, ...], lasts: tuple[int, ...], listed: list[int]
+) -> Iterator[bytes]:
     """Yield one bitmap, or ranges where that is no smaller, and add what is short to `listed`."""
-    start, end = piece[0][0], piece[-1][1]
+    start, end = firsts[0], lasts[-1]
     span = end - start + 1
     # the top bit is set: where it would be a sign, a byte stands before it (RFC 4251, section 5)
-    bitmap = _BITMAP // 8 + span // 8 + 1
-    alone = sum(min(_RANGE, _LISTED * (last - first + 1)) for first, last in piece) // 8
-    if span <= MAX_BITMAP_BITS and bitmap < alone:
-        bits = bytearray(span // 8 + 1)
-        for first, last in piece:
-            for bit in range(first - start, last - start + 1):
-                bits[bit >> 3] |= 1 << (bit & 7)
-        body = wire.uint64(start), wire.mpint(int.from_bytes(bits, "little"))
-        yield _section(_Certificates.BITMAP, body)
+    size = _BITMAP + 8 * (span // 8 + 1)
+    lengths = (last - first + 1 for first, last in zip(firsts, lasts, strict=True))
+    if span <= MAX_BITMAP_BITS and (
+        size < _LISTED * len(firsts)  # a first look, which most often is enough
+        or size < sum(map(_alone, lengths))
+    ):
+        # each run is 2^(last + 1) - 2^first
+        bits = (_powers(lasts, start, end) << 1) - _powers(firsts, start, end)
+        yield _section(_Certificates.BITMAP, (wire.uint64(start), wire.mpint(bits)))
         return
-    for first, last in piece:
+    for first, last in zip(firsts, lasts, strict=True):
         if _LISTED * (last - first + 1) < _RANGE:
             listed.extend(range(first, last + 1))
         else:
             yield _section(_Certificates.RANGE, (wire.uint64(first), wire.uint64(last)))
+
+
+def _powers(marks: Iterable[int], start: int, end: int) -> int:
+    """Return the sum of 2^(mark - start); by way of digits, which takes linear time."""
+    digits = bytearray(b"0" * (end - start + 1))
+    for mark in marks:
+        digits[end - mark] = 0x31
+    return int(digits, 2)
 
 
 @dataclass
