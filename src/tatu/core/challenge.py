@@ -25,7 +25,9 @@ class Challenge:
     """What a user's key must sign in namespace `login@tatu`; redeemed once, within a minute.
 
     `user` and `project` are as the caller wrote them (a name or an id), so that the answer is
-    the same for those that do not exist.
+    the same for those that do not exist. `deployment` is the URL that the deployment is
+    configured to have: a client signs only for the URL that it called, so that no server can have
+    the challenge of another one signed.
     """
 
     id: str
