@@ -9,7 +9,7 @@ from typing import Self
 
 from tatu.core import wire
 from tatu.core.errors import Denied, Malformed
-from tatu.core.keys import PublicKey
+from tatu.core.keys import PublicKey, shown
 
 MAX_SIZE = 16 * 2**10
 """Characters of an armored signature; the largest RSA key with its signature takes 6,000."""
@@ -67,10 +67,15 @@ class SshSignature:
             raise Malformed("the signature has no namespace")
         if self.hash_algorithm not in _HASHES:
             raise Malformed(f"the signature's hash is not {' or '.join(_HASHES)}")
-        algorithm = wire.Reader(self.signature).text()
-        key = self.public_key.algorithm
+        reader = wire.Reader(self.signature, "the signature")
+        algorithm, key = reader.text(), self.public_key.algorithm
         if algorithm not in (_RSA_ALGORITHMS if key == "ssh-rsa" else (key,)):
-            raise Malformed(f"a signature by a key of type {key} cannot be {algorithm!r}")
+            raise Malformed(f"a key of type {key} does not sign {shown(algorithm)}")
+        reader.string()
+        if self.public_key.hardware:  # flags and counter (PROTOCOL.u2f)
+            reader.uint8()
+            reader.uint32()
+        reader.end()
 
     @property
     def envelope(self) -> bytes:
@@ -112,7 +117,7 @@ class SshSignature:
         """Read the binary form, or raise `Malformed`."""
         if not data.startswith(_MAGIC):
             raise Malformed("this is no SSH signature")
-        reader = wire.Reader(data[len(_MAGIC) :])
+        reader = wire.Reader(data[len(_MAGIC) :], "the signature")
         if reader.uint32() != _VERSION:
             raise Malformed("the signature has an unknown version")
         public_key = PublicKey.from_blob(reader.string())
@@ -131,5 +136,5 @@ class SshSignature:
         Raises `Denied` when it was made for another purpose.
         """
         if self.namespace != namespace:
-            raise Denied(f"the signature is for {self.namespace!r}, not {str(namespace)!r}")
+            raise Denied(f"the signature is for {shown(self.namespace)}, not {namespace}")
         return to_be_signed(namespace, message, self.hash_algorithm)
