@@ -181,10 +181,10 @@ class Authorities(Protocol):
         """Raise `NotFound` when there is none."""
 
     @abstractmethod
-    def snapshot(self, authority_id: str) -> Snapshot:
+    def snapshot(self, authority_id: str, *, cached: bool = True) -> Snapshot:
         """Return an authority with its blocks.
 
-        May be up to 5 s old (its mark tells). Raises `NotFound`.
+        May be up to 5 s old (its mark tells), but for `cached=False`. Raises `NotFound`.
         """
 
     @abstractmethod
@@ -836,6 +836,14 @@ class Ledger(Protocol):
     @abstractmethod
     def deployment(self) -> str:
         """Return the deployment's id: made once, with the first migration."""
+
+    @abstractmethod
+    def purposes_of(self, fingerprint: str) -> frozenset[str]:
+        """Return what a key is already (S1), by one indexed read.
+
+        `authority` (any key of any authority), `sign-in` (a user's in the directory), `host`
+        (enrolled, or certified as a host's), `user` (certified as a user's subject key).
+        """
 
     @abstractmethod
     def check(self) -> None:

@@ -1,0 +1,83 @@
+"""What the services write into the audit chain, and its signed checkpoints (security.md S23)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from tatu.core.audit import Actor, Checkpoint, Event
+from tatu.core.authority import KeyAlgorithm
+from tatu.core.errors import Conflict, NotFound
+from tatu.core.identity import Identity
+from tatu.ports import Clock, KeyStore, Ledger
+
+_AUDIT_KEY = "reference:audit-key"
+
+
+def event(
+    action: str,
+    *,
+    by: Identity | Actor,
+    at: datetime,
+    subject: str,
+    authority: str | None = None,
+    request_id: str = "",
+    **facts: object,
+) -> Event:
+    """Return the event of an action, by an identity or by Tatu itself."""
+    actor = by if isinstance(by, Actor) else _actor(by)
+    return Event(
+        action=action,
+        actor=actor,
+        authority=authority,
+        subject=subject,
+        at=at,
+        request_id=request_id,
+        facts=facts,
+    )
+
+
+def _actor(identity: Identity) -> Actor:
+    return Actor(kind="user", issuer=identity.issuer, id=identity.subject, name=identity.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedCheckpoint:
+    """A checkpoint with the armored SSHSIG (`checkpoint@tatu`) over it, and the key that signed."""
+
+    checkpoint: Checkpoint
+    signature: str
+    public_key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoints:
+    """Signs how the audit chain stands, with a key of the deployment's own."""
+
+    ledger: Ledger
+    keystore: KeyStore
+    clock: Clock
+
+    def sign(self) -> SignedCheckpoint:
+        """Sign the head of the chain. Raises `Unavailable`."""
+        signer = self.keystore.signer(self._reference())
+        sequence, head = self.ledger.audit.head()
+        checkpoint = Checkpoint(
+            deployment=self.ledger.deployment(), sequence=sequence, hash=head, at=self.clock()
+        )
+        return SignedCheckpoint(
+            checkpoint=checkpoint,
+            signature=signer.sign_checkpoint(checkpoint),
+            public_key=signer.public_key.line,
+        )
+
+    def _reference(self) -> str:
+        """Return the key store's name of the audit key, made at the first call."""
+        secrets = self.ledger.secrets
+        try:
+            return secrets.get(_AUDIT_KEY).decode()
+        except NotFound:
+            reference, _ = self.keystore.create(KeyAlgorithm.ED25519)
+        try:
+            secrets.put(_AUDIT_KEY, reference.encode())
+        except Conflict:  # another process was faster
+            self.keystore.delete(reference)
+        return secrets.get(_AUDIT_KEY).decode()
