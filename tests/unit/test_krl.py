@@ -1,9 +1,12 @@
+import base64
 import contextlib
 import hashlib
 import itertools
+import json
 import random
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -24,6 +27,7 @@ CA, OTHER_CA, SUBJECT = (
     )
 )
 LAST = 2**64 - 1
+VECTORS = sorted((Path(__file__).parents[1] / "vectors" / "krl").glob("*.json"))
 
 
 def the_list(**fields):
@@ -331,6 +335,36 @@ def test_bitmaps_that_hold_too_many_runs_are_refused(monkeypatch):
     krl.decode(krl.encode(the_list_of(range(1, 1999, 2))))
     with pytest.raises(Malformed, match="runs"):
         krl.decode(krl.encode(the_list_of(range(1, 2005, 2))))
+
+
+@pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.stem)
+def test_what_ssh_keygen_wrote_is_read_or_refused(path):
+    vector = json.loads(path.read_text())
+    blob = base64.b64decode(vector["krl"])
+    if vector["refused"]:
+        with pytest.raises(Malformed, match=vector["refused"]):
+            krl.decode(blob)
+        return
+    ca, subject = PublicKey.parse(vector["ca"]), PublicKey.parse(vector["subject"])
+    told = [line.split(": ", 1) for line in vector["revoke"]]
+    runs = [value.partition("-") for what, value in told if what == "serial"]
+    serials = Serials.of_runs((int(first), int(last or first)) for first, _, last in runs)
+    key_ids = frozenset(value for what, value in told if what == "id")
+    hashed, whole = ({what for what, _ in told} & {kind} for kind in ("hash", "key"))
+    found = krl.decode(blob)
+    assert found == Krl(
+        version=vector["version"],
+        generated_at=found.generated_at,
+        comment="",
+        serials={ca: serials} if runs else {},
+        key_ids={ca: key_ids} if key_ids else {},
+        revoked_key_hashes=frozenset({hashlib.sha256(subject.blob).digest()} if hashed else ()),
+        whole_authorities=frozenset({ca} if whole else ()),
+    )
+
+
+def test_there_are_vectors():
+    assert len(VECTORS) >= 12
 
 
 def test_generated_at_is_kept_to_the_second():
