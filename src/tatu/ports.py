@@ -838,11 +838,11 @@ class Ledger(Protocol):
         """Return the deployment's id: made once, with the first migration."""
 
     @abstractmethod
-    def purposes_of(self, fingerprint: str) -> frozenset[str]:
+    def purposes_of(self, key: PublicKey) -> frozenset[str]:
         """Return what a key is already (S1), by one indexed read.
 
         `authority` (any key of any authority), `sign-in` (a user's in the directory), `host`
-        (enrolled, or certified as a host's), `user` (certified as a user's subject key).
+        (certified as a host's), `user` (certified as a user's subject key).
         """
 
     @abstractmethod

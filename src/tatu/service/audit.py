@@ -41,7 +41,7 @@ def _actor(identity: Identity) -> Actor:
 
 @dataclass(frozen=True, kw_only=True)
 class SignedCheckpoint:
-    """A checkpoint with the armored SSHSIG (`checkpoint@tatu`) over it, and the key that signed."""
+    """A checkpoint, the armored SSHSIG (`checkpoint@tatu`) over it, and who signed."""
 
     checkpoint: Checkpoint
     signature: str

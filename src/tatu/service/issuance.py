@@ -209,7 +209,7 @@ class Issuance:
 
     def _check_purposes(self, wanted: Wanted) -> None:
         """Refuse a key that already is something else: no key serves two purposes (S1)."""
-        other = self.ledger.purposes_of(wanted.subject_key.fingerprint) - {"user"}
+        other = self.ledger.purposes_of(wanted.subject_key) - {"user"}
         if other:
             raise Denied(
                 f"this key is a {' and '.join(sorted(other))} key already;"

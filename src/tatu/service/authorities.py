@@ -1,0 +1,239 @@
+"""Authorities and their keys."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tatu.core import host
+from tatu.core.authority import (
+    MAX_HOST_VALIDITY,
+    Authority,
+    AuthorityKey,
+    KeyAlgorithm,
+    KeyState,
+    Profile,
+    Purpose,
+)
+from tatu.core.errors import Conflict, Malformed, NotFound, TatuError
+from tatu.core.identity import Identity
+from tatu.ports import Clock, KeyStore, Ledger, Page
+from tatu.service.audit import event
+from tatu.service.statements import Statements
+
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What an authority's id may be: it stands in URLs, file names and statements."""
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defaults:
+    """What a new authority is given; `dns_suffix` may hold `{project}` for the project's name."""
+
+    algorithms: Mapping[Purpose, KeyAlgorithm]
+    profile: Profile
+    dns_suffix: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Authorities:
+    """Makes authorities and leads their keys through their lives."""
+
+    ledger: Ledger
+    keystore: KeyStore
+    statements: Statements
+    clock: Clock
+    defaults: Defaults
+
+    def create(self, identity: Identity, project: str, name: str, *, request_id: str) -> Authority:
+        """Make a project's authority: its three keys, and the first statement.
+
+        Raises `Conflict` when the project has one, `Malformed`, or `Unavailable`.
+        """
+        if not ID.fullmatch(project):
+            raise Malformed(f"{project!r} cannot be the id of an authority")
+        if self._exists(project):
+            raise Conflict(f"project {project!r} has an authority already")
+        suffix = self.defaults.dns_suffix.replace("{project}", name.lower())
+        profile = self._checked(project, replace(self.defaults.profile, dns_suffix=suffix))
+        now = self.clock()
+        keys = tuple(self._new_key(purpose, KeyState.ACTIVE) for purpose in Purpose)
+        authority = Authority(id=project, name=name, profile=profile, keys=keys, created_at=now)
+        try:
+            self.ledger.authorities.create(
+                authority,
+                event(
+                    "authority.created",
+                    by=identity,
+                    at=now,
+                    subject=project,
+                    authority=project,
+                    request_id=request_id,
+                    name=name,
+                    keys={str(key.purpose): key.public_key.fingerprint for key in keys},
+                ),
+            )
+        except TatuError:
+            for key in keys:
+                self.keystore.delete(key.reference)
+            raise
+        self.statements.newest(project)
+        return self.ledger.authorities.get(project)
+
+    def show(self, authority_id: str) -> Authority:
+        """Return an authority. Raises `NotFound`."""
+        return self.ledger.authorities.get(authority_id)
+
+    def list(
+        self, *, only: Sequence[str] | None, limit: int, marker: str | None
+    ) -> Page[Authority]:
+        """Return authorities by id; `only` confines to these ids, None means all."""
+        return self.ledger.authorities.list(only=only, limit=limit, marker=marker)
+
+    def change_profile(
+        self, identity: Identity, authority_id: str, profile: Profile, *, request_id: str
+    ) -> Authority:
+        """Replace the limits. Raises `NotFound`, `Malformed`, or `Conflict` for a DNS suffix."""
+        return self.ledger.authorities.change_profile(
+            authority_id,
+            self._checked(authority_id, profile),
+            event(
+                "authority.profile-changed",
+                by=identity,
+                at=self.clock(),
+                subject=authority_id,
+                authority=authority_id,
+                request_id=request_id,
+                user_validity=int(profile.user_validity.total_seconds()),
+                max_user_validity=int(profile.max_user_validity.total_seconds()),
+                host_validity=int(profile.host_validity.total_seconds()),
+                extensions=sorted(profile.extensions),
+                source_addresses=[*profile.source_addresses],
+                dns_suffix=profile.dns_suffix,
+                pam_sudo=profile.pam_sudo,
+            ),
+        )
+
+    def add_key(
+        self, identity: Identity, authority_id: str, purpose: Purpose, *, request_id: str
+    ) -> Authority:
+        """Make a key that hosts learn to trust before it signs.
+
+        Raises `NotFound`, `Conflict` when one is NEXT already, or `Unavailable`.
+        """
+        authority = self.ledger.authorities.get(authority_id)
+        if any(k.purpose is purpose and k.state is KeyState.NEXT for k in authority.keys):
+            raise Conflict(f"authority {authority_id!r} has a next {purpose} key already")
+        key = self._new_key(purpose, KeyState.NEXT)
+        try:
+            return self.ledger.authorities.add_key(
+                authority_id,
+                key,
+                event(
+                    "authority.key-added",
+                    by=identity,
+                    at=self.clock(),
+                    subject=key.public_key.fingerprint,
+                    authority=authority_id,
+                    request_id=request_id,
+                    purpose=str(purpose),
+                ),
+            )
+        except TatuError:
+            self.keystore.delete(key.reference)
+            raise
+
+    def change_key(
+        self,
+        identity: Identity,
+        authority_id: str,
+        fingerprint: str,
+        state: KeyState,
+        *,
+        revoked: bool = False,
+        request_id: str,
+    ) -> Authority:
+        """Make a NEXT key ACTIVE (its predecessor retires), or retire a key, or revoke it too.
+
+        A key that signs is never left without a successor: without a statement key no revocation
+        could be published, without a user key no host would obey. Raises `NotFound`, or
+        `Conflict` with what to do first.
+        """
+        authority = self.ledger.authorities.get(authority_id)
+        key = _find(authority, fingerprint)
+        if state is KeyState.NEXT or (revoked and state is not KeyState.RETIRED):
+            raise Malformed("a key becomes active, or retired, or retired and revoked")
+        if state is KeyState.RETIRED and key.state is KeyState.ACTIVE:
+            raise Conflict(
+                f"this is the active {key.purpose} key: add a key and make it active first"
+            )
+        return self.ledger.authorities.set_key_state(
+            authority_id,
+            key.reference,
+            state,
+            event(
+                "authority.key-revoked" if revoked else f"authority.key-{state}",
+                by=identity,
+                at=self.clock(),
+                subject=fingerprint,
+                authority=authority_id,
+                request_id=request_id,
+                purpose=str(key.purpose),
+            ),
+            revoked=revoked,
+        )
+
+    def _new_key(self, purpose: Purpose, state: KeyState) -> AuthorityKey:
+        reference, public_key = self.keystore.create(self.defaults.algorithms[purpose])
+        return AuthorityKey(
+            reference=reference,
+            purpose=purpose,
+            state=state,
+            public_key=public_key,
+            created_at=self.clock(),
+        )
+
+    def _exists(self, authority_id: str) -> bool:
+        try:
+            self.ledger.authorities.get(authority_id)
+        except NotFound:
+            return False
+        return True
+
+    def _checked(self, authority_id: str, profile: Profile) -> Profile:
+        """Return the profile; two authorities may not speak for the same host names (S8)."""
+        if profile.host_validity > MAX_HOST_VALIDITY:
+            raise Malformed(f"host certificates last {MAX_HOST_VALIDITY.days} days at most")
+        if profile.user_validity > profile.max_user_validity:
+            raise Malformed("the usual validity of a user certificate is above its maximum")
+        suffix = profile.dns_suffix
+        if not suffix:
+            return profile
+        if host.name(suffix) != suffix or "." not in suffix:
+            raise Malformed(f"{suffix!r} is no DNS suffix: two or more lower-case labels")
+        for other in self._all():
+            theirs = other.profile.dns_suffix
+            if other.id != authority_id and theirs and _overlap(suffix, theirs):
+                raise Conflict(f"the DNS suffix {suffix!r} overlaps another authority's")
+        return profile
+
+    def _all(self) -> Sequence[Authority]:
+        found: list[Authority] = []
+        marker: str | None = None
+        while True:
+            page = self.list(only=None, limit=_PAGE, marker=marker)
+            found += page.items
+            marker = page.marker
+            if marker is None:
+                return found
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one == other or one.endswith(f".{other}") or other.endswith(f".{one}")
+
+
+def _find(authority: Authority, fingerprint: str) -> AuthorityKey:
+    for key in authority.keys:
+        if key.public_key.fingerprint == fingerprint:
+            return key
+    raise NotFound(f"authority {authority.id!r} has no key {fingerprint}")

@@ -1,0 +1,198 @@
+"""What hosts obey: one KRL and one statement per authority, built when somebody asks (S2, S3)."""
+
+import base64
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from tatu.core import krl, statement
+from tatu.core.authority import MAX_HOST_VALIDITY, SKEW, Authority, KeyState, Purpose
+from tatu.core.errors import Conflict, Unavailable
+from tatu.core.keys import PublicKey
+from tatu.core.krl import Krl, Serials
+from tatu.core.principals import RoleMap
+from tatu.core.statement import EVERY_HOST, Freshness, Statement
+from tatu.ports import Clock, IdentityProvider, KeyStore, Ledger, Publication, RevocationFacts
+
+_ATTEMPTS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How statements are made.
+
+    A statement is replaced when half of its lifetime (15 minutes at most) is over. Only with
+    `lockdown` may one take the last account, or sudo, from every host.
+    """
+
+    lifetime: timedelta
+    freshness: Freshness
+    minimum_agent_version: str = "0"
+    lockdown: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statements:
+    """Builds, signs, numbers and keeps statements; every process serves what was kept."""
+
+    ledger: Ledger
+    keystore: KeyStore
+    identities: IdentityProvider
+    clock: Clock
+    role_map: RoleMap
+    settings: Settings
+    deployment: str
+    _building: dict[str, threading.Lock] = field(default_factory=dict, init=False, repr=False)
+
+    def newest(self, authority_id: str) -> Publication:
+        """Return the newest statement: all that was revoked before this call is in its KRL.
+
+        Raises `NotFound` for no authority, `Unavailable`, or `Conflict` when there is nothing
+        that could be stated: no key, no account.
+        """
+        found = self._current(authority_id)
+        if found is not None:
+            return found
+        # One build at a time here; those who waited find what it built. Other processes may
+        # build at once: the ledger takes one of them, and the others serve that one.
+        with self._building.setdefault(authority_id, threading.Lock()):
+            for _ in range(_ATTEMPTS):
+                found = self._current(authority_id)
+                if found is not None:
+                    return found
+                self._build(authority_id)
+        raise Unavailable(f"the statement of {authority_id!r} changes faster than it is built")
+
+    def krl(self, authority_id: str, version: int | None = None) -> bytes:
+        """Return a KRL; None is the newest. Raises `NotFound`, and what `newest` raises."""
+        if version is None:
+            version = self.newest(authority_id).krl_version
+        return self.ledger.publications.krl(authority_id, version)
+
+    def _current(self, authority_id: str) -> Publication | None:
+        """Return the newest publication if it still says all there is, and for long enough.
+
+        It is read before the revision: what changes in between makes them differ, never agree.
+        """
+        found = self.ledger.publications.newest(authority_id)
+        if found is None or found.revision != self.ledger.publications.revision(authority_id):
+            return None
+        return found if self.clock() < found.issued_at + self.settings.lifetime / 2 else None
+
+    def _build(self, authority_id: str) -> None:
+        # The revision is read first: a change after it may be in, but is built once more.
+        revision = self.ledger.publications.revision(authority_id)
+        last = self.ledger.publications.newest(authority_id)
+        now = self.clock().replace(microsecond=0)
+        authority = self.ledger.authorities.get(authority_id)
+        facts = self.ledger.revocations.facts(authority_id, now)
+        krl_version, krl_bytes, is_new = self._krl(authority_id, facts, last)
+        accounts, sudo = self._accounts(last)
+        contents = Statement(
+            deployment=self.deployment,
+            authority=authority_id,
+            host=EVERY_HOST,
+            version=statement.next_version(last.version if last else 0, self.clock()),
+            issued=now,
+            expires=now + self.settings.lifetime,
+            krl_version=krl_version,
+            krl_digest=statement.digest(krl_bytes),
+            user_authorities=_trusted(authority, Purpose.USER, now),
+            host_authorities=_trusted(authority, Purpose.HOST, now),
+            statement_keys=statement_keys(authority),
+            accounts=accounts,
+            sudo=sudo,
+            freshness=self.settings.freshness,
+            minimum_agent_version=self.settings.minimum_agent_version,
+            lockdown=self.settings.lockdown,
+        )
+        signer = self.keystore.signer(authority.active(Purpose.STATEMENT).reference)
+        publication = Publication(
+            authority=authority_id,
+            version=contents.version,
+            revision=revision,
+            statement=statement.encode(contents),
+            signature=signer.sign_statement(contents),
+            krl_version=krl_version,
+            issued_at=contents.issued,
+            expires_at=contents.expires,
+        )
+        try:
+            self.ledger.publications.store(
+                publication, krl_bytes if is_new else None, after=last.version if last else 0
+            )
+        except Conflict:
+            return  # another process was faster: whoever called looks at what it stored
+
+    def _krl(
+        self, authority_id: str, facts: RevocationFacts, last: Publication | None
+    ) -> tuple[int, bytes, bool]:
+        """Return the KRL's version and bytes, and whether it is new.
+
+        Hosts fetch a KRL again only when it says something else: its time is made from its
+        version, so that the same facts under the last version give the same bytes.
+        """
+        if last is not None:
+            same = _encoded(last.krl_version, facts)
+            if same == self.ledger.publications.krl(authority_id, last.krl_version):
+                return last.krl_version, same, False
+        version = statement.next_version(last.krl_version if last else 0, self.clock())
+        return version, _encoded(version, facts), True
+
+    def _accounts(
+        self, last: Publication | None
+    ) -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]:
+        """Return the accounts with their principals, and those of them with sudo.
+
+        Where the roles would empty either and no lockdown is set, the last statement's stand: a
+        slip in the configuration must lock nobody out, and a host would refuse the statement with
+        the revocations in it. Nobody keeps access by that: certificates end with their roles.
+        """
+        given = self.role_map.of(self.identities.roles()).given
+        accounts: Mapping[str, tuple[str, ...]] = {account: (account,) for account in given}
+        sudo = tuple(a for a, role in given.items() if role.name in self.role_map.sudo)
+        if not self.settings.lockdown:
+            before = statement.decode(last.statement) if last else None
+            if before and (not accounts or (before.sudo and not sudo)):
+                return before.accounts, before.sudo
+            if not accounts:
+                raise Conflict("no role opens an account: there is nothing to state")
+        return accounts, sudo
+
+
+def statement_keys(authority: Authority) -> tuple[PublicKey, ...]:
+    """Return the keys that a host takes statements by: the current and the next (S2)."""
+    return tuple(
+        key.public_key
+        for key in authority.trusted(Purpose.STATEMENT)
+        if key.state is not KeyState.RETIRED
+    )
+
+
+def _trusted(authority: Authority, purpose: Purpose, now: datetime) -> tuple[PublicKey, ...]:
+    """Return the keys whose certificates may still live."""
+    user = purpose is Purpose.USER
+    longest = (authority.profile.max_user_validity if user else MAX_HOST_VALIDITY) + SKEW
+    return tuple(
+        key.public_key
+        for key in authority.trusted(purpose)
+        if key.retired_at is None or now < key.retired_at + longest
+    )
+
+
+def _encoded(version: int, facts: RevocationFacts) -> bytes:
+    return krl.encode(
+        Krl(
+            version=version,
+            generated_at=datetime.fromtimestamp(version // 1000, UTC),
+            comment="",
+            serials={key: Serials.of(serials) for key, serials in facts.serials.items()},
+            revoked_key_hashes=frozenset(map(_digest, facts.blocked_keys)),
+            whole_authorities=facts.revoked_authorities,
+        )
+    )
+
+
+def _digest(fingerprint: str) -> bytes:
+    return base64.b64decode(fingerprint.removeprefix("SHA256:") + "=")
