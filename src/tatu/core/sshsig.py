@@ -34,6 +34,7 @@ class Namespace(StrEnum):
     STATEMENT = "statement@tatu"
     SUDO = "sudo@tatu"
     RELEASE = "release@tatu"
+    CHECKPOINT = "checkpoint@tatu"
 
 
 def to_be_signed(namespace: Namespace, message: bytes, hash_algorithm: str = "sha512") -> bytes:
