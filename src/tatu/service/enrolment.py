@@ -1,0 +1,421 @@
+"""Enrolment: an admitted machine proves itself once and gets host certificates (S8, S11)."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tatu.core import enrolment, host, lint, losses, statement
+from tatu.core.audit import SYSTEM, Actor
+from tatu.core.authority import BACKDATE, Authority, Purpose
+from tatu.core.certificate import CertificateToSign, CertificateType
+from tatu.core.enrolment import EnrolmentToken
+from tatu.core.errors import Conflict, Denied, Gone, Malformed, NotFound
+from tatu.core.host import Host
+from tatu.core.identity import Identity
+from tatu.core.keys import PublicKey
+from tatu.core.sshsig import Namespace, SshSignature
+from tatu.ports import (
+    CertificateFilter,
+    Clock,
+    IssuedCertificate,
+    KeyStore,
+    Ledger,
+    LedgerCertificate,
+    Randomness,
+    Verifier,
+)
+from tatu.service.audit import event
+from tatu.service.issuance import NONCE, facts, listed
+from tatu.service.statements import Statements, statement_keys
+
+_PAGE = 1000
+_UNPROVEN = "the enrolment token does not prove this request"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where hosts enrol, and for how long a token may be redeemed."""
+
+    url: str
+    token_lifetime: timedelta = timedelta(hours=1)
+    max_token_lifetime: timedelta = timedelta(hours=24)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admission:
+    """An admitted host and its token, good until `host.admitted_until`."""
+
+    token: EnrolmentToken
+    host: Host
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redemption:
+    """What a host sends: its public keys, a MAC over them, and a signature by each, in order."""
+
+    authority: str
+    host: str
+    nonce: str
+    host_keys: tuple[PublicKey, ...]
+    mac: str
+    signatures: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a host gets: JSON text, and a MAC over its very bytes."""
+
+    text: str
+    mac: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enrolment:
+    """Admits hosts and redeems their tokens."""
+
+    ledger: Ledger
+    keystore: KeyStore
+    verifier: Verifier
+    statements: Statements
+    clock: Clock
+    randomness: Randomness
+    limits: lint.Limits
+    settings: Settings
+    deployment: str
+
+    def admit(
+        self,
+        identity: Identity,
+        authority_id: str,
+        host_id: str,
+        *,
+        names: tuple[str, ...] = (),
+        addresses: tuple[str, ...] = (),
+        validity: timedelta | None = None,
+        request_id: str,
+    ) -> Admission:
+        """Admit a host, or admit it again, and return its one-time token.
+
+        Without names it is called by its id. While the token of an epoch is unused and not
+        expired, the same question gets the same token; any other opens the next epoch. Raises
+        `NotFound` for no authority, `Malformed`, `Denied` for a name outside of the DNS suffix,
+        `Conflict` when another live host holds a name or address.
+        """
+        authority = self.ledger.authorities.get(authority_id)
+        now = self.clock()
+        wanted = Host(
+            id=host.host_id(host_id),
+            authority=authority_id,
+            names=host.names_within(names or (host_id,), authority.profile.dns_suffix),
+            addresses=tuple(dict.fromkeys(map(host.address, addresses))),
+            epoch=1,
+            admitted_until=now + self._validity(validity),
+            created_at=now,
+        )
+        found = self._unredeemed(wanted, now) or self.ledger.hosts.admit(
+            wanted,
+            event(
+                "host.admitted",
+                by=identity,
+                at=now,
+                subject=wanted.id,
+                authority=authority_id,
+                request_id=request_id,
+                principals=list(wanted.principals),
+                until=wanted.admitted_until.isoformat(),
+            ),
+        )
+        token = EnrolmentToken(
+            url=self.settings.url,
+            authority=authority_id,
+            host=found.id,
+            secret=self._secret(authority_id, found.id, found.epoch),
+            trust=enrolment.trust_digest(statement_keys(authority)),
+        )
+        return Admission(token=token, host=found)
+
+    def redeem(self, redemption: Redemption, *, request_id: str) -> Answer:
+        """Enrol a host's keys, certify them, and answer under a MAC.
+
+        The same keys may ask again until the token expires, and get the same certificates. Raises
+        one and the same `Denied` for an unknown host, an expired token and a wrong MAC; `Denied`
+        for a signature that a key did not make; `Conflict` (reported on the host) for other keys
+        than it has enrolled, or keys that serve another purpose; `Malformed`; `Unavailable`.
+        """
+        secret, found, mark = self._proven(redemption, request_id)
+        self._check_signatures(redemption)
+        found = self._bind(redemption, found, request_id)
+        authority = self.ledger.authorities.get(found.authority)
+        certificates = [
+            self._certificate(authority, found, key, mark, request_id)
+            for key in redemption.host_keys
+        ]
+        self._end_others(found, certificates, request_id)
+        text = self._answer(authority, found, [c.line for c in certificates])
+        mac = enrolment.answer_mac(secret, redemption.nonce, text.encode())
+        return Answer(text=text, mac=mac)
+
+    # --- admitting
+
+    def _validity(self, wanted: timedelta | None) -> timedelta:
+        if wanted is None:
+            return self.settings.token_lifetime
+        if not timedelta() < wanted <= self.settings.max_token_lifetime:
+            longest = int(self.settings.max_token_lifetime.total_seconds())
+            raise Malformed(f"an enrolment token is good for 1 to {longest} seconds")
+        return wanted
+
+    def _unredeemed(self, wanted: Host, now: datetime) -> Host | None:
+        """Return the host when its token is still to be redeemed and says the same."""
+        try:
+            found = self.ledger.hosts.get(wanted.authority, wanted.id, scope=None)
+        except NotFound:
+            return None
+        same = found.principals == wanted.principals
+        return found if same and not found.host_keys and now < found.admitted_until else None
+
+    def _secret(self, authority: str, host_id: str, epoch: int) -> bytes:
+        return enrolment.secret(
+            self.keystore.secret("enrolment"), authority=authority, host=host_id, epoch=epoch
+        )
+
+    # --- redeeming
+
+    def _proven(self, redemption: Redemption, request_id: str) -> tuple[bytes, Host, int]:
+        """Return the secret, the host that proved to have it, and the mark before it was read.
+
+        The MAC is made for hosts that are not there too: neither text nor time tells.
+        """
+        mark = self.ledger.cut_offs.mark()
+        now = self.clock()
+        found: Host | None = None
+        epoch = 0  # epochs begin with 1: there is no such secret
+        try:
+            found = self.ledger.hosts.get(redemption.authority, redemption.host, scope=None)
+            epoch = found.epoch
+        except NotFound:
+            pass
+        secret = self._secret(redemption.authority, redemption.host, epoch)
+        try:
+            enrolment.check_request_mac(secret, self._message(redemption), redemption.mac)
+        except Denied:
+            proven = False
+        else:
+            proven = True
+        if found is not None and proven and now < found.admitted_until:
+            return secret, found, mark
+        self.ledger.audit.append(
+            event(
+                "host.enrolment-denied",
+                by=SYSTEM,
+                at=now,
+                subject=redemption.host,
+                authority=found.authority if found else None,
+                request_id=request_id,
+                claimed_authority=redemption.authority,
+            )
+        )
+        raise Denied(_UNPROVEN)
+
+    def _message(self, redemption: Redemption) -> bytes:
+        return enrolment.message(
+            deployment=self.deployment,
+            authority=redemption.authority,
+            host=redemption.host,
+            nonce=redemption.nonce,
+            host_keys=redemption.host_keys,
+        )
+
+    def _check_signatures(self, redemption: Redemption) -> None:
+        keys = redemption.host_keys
+        if not 0 < len(keys) <= enrolment.MAX_HOST_KEYS or len(set(keys)) < len(keys):
+            raise Malformed(f"a host enrols 1 to {enrolment.MAX_HOST_KEYS} keys, each once")
+        if len(redemption.signatures) != len(keys):
+            raise Malformed("there must be one signature by each host key, in their order")
+        message = self._message(redemption)
+        for key, armored in zip(keys, redemption.signatures, strict=True):
+            if key.hardware:
+                raise Malformed("a host key cannot wait for a touch: sshd has no security key")
+            signature = SshSignature.parse(armored)
+            if signature.public_key != key:
+                raise Denied("a signature is by another key than the host key in its place")
+            signed = signature.signed_bytes(Namespace.ENROL, message)
+            self.verifier.verify(key, signature.signature, signed)
+
+    def _check_purposes(self, redemption: Redemption, found: Host) -> None:
+        """Refuse keys that are something else, or another host's (S1): a copied disk has both."""
+        for key in redemption.host_keys:
+            purposes = self.ledger.purposes_of(key)
+            if other := purposes - {"host"}:
+                raise Conflict(
+                    f"host key {key.fingerprint} is a {' and '.join(sorted(other))} key already"
+                )
+            if "host" in purposes and any(
+                (held.authority, held.host) != (found.authority, found.id)
+                for held in self._live(None, None, key)
+            ):
+                raise Conflict(f"host key {key.fingerprint} is another host's")
+
+    def _bind(self, redemption: Redemption, found: Host, request_id: str) -> Host:
+        fingerprints = [key.fingerprint for key in redemption.host_keys]
+        now = self.clock()
+        actor = Actor(kind="host", id=found.id, name=found.id)
+        try:
+            self._check_purposes(redemption, found)
+            return self.ledger.hosts.enrol(
+                found.authority,
+                found.id,
+                found.epoch,
+                [key.line for key in redemption.host_keys],
+                event(
+                    "host.enrolled",
+                    by=actor,
+                    at=now,
+                    subject=found.id,
+                    authority=found.authority,
+                    request_id=request_id,
+                    host_keys=fingerprints,
+                ),
+            )
+        except Gone as error:
+            raise Denied(_UNPROVEN) from error
+        except Conflict:
+            self.ledger.hosts.refused(
+                found.authority,
+                found.id,
+                event(
+                    "host.refused",
+                    by=actor,
+                    at=now,
+                    subject=found.id,
+                    authority=found.authority,
+                    request_id=request_id,
+                    host_keys=fingerprints,
+                ),
+            )
+            raise
+
+    def _certificate(
+        self, authority: Authority, found: Host, key: PublicKey, mark: int, request_id: str
+    ) -> LedgerCertificate:
+        """Return the key's certificate of this enrolment, issued now unless it lives well yet."""
+        now = self.clock().replace(microsecond=0)
+        signature_key = authority.active(Purpose.HOST)
+        for held in self._live(found.authority, found.id, key):
+            if (
+                found.enrolled_at is not None
+                and held.issued_at >= found.enrolled_at.replace(microsecond=0)
+                and held.principals == found.principals
+                and held.signature_key == signature_key.public_key.fingerprint
+                and now < held.valid_before - authority.profile.host_validity / 2
+            ):
+                return held
+        serial = self.ledger.certificates.reserve(found.authority)
+        contents = CertificateToSign(
+            subject_key=key,
+            type=CertificateType.HOST,
+            serial=serial,
+            key_id=f"host_{found.id}_{serial}",
+            principals=found.principals,
+            valid_after=now - BACKDATE,
+            valid_before=now + authority.profile.host_validity,
+            critical_options={},
+            extensions={},
+            signature_key=signature_key.public_key,
+            nonce=self.randomness(NONCE),
+        )
+        lint.check(contents, self.limits)
+        certificate = self.keystore.signer(signature_key.reference).sign_certificate(contents)
+        issued = IssuedCertificate(
+            authority=found.authority,
+            certificate=certificate,
+            mark=mark,
+            topics=frozenset(
+                {
+                    losses.host(found.authority, found.id),
+                    losses.project(found.authority),
+                    losses.signature_key(signature_key.public_key.fingerprint),
+                }
+            ),
+            issued_at=now,
+            host=found.id,
+        )
+        self.ledger.certificates.record(
+            issued,
+            event(
+                "certificate.issued",
+                by=Actor(kind="host", id=found.id, name=found.id),
+                at=now,
+                subject=found.id,
+                authority=found.authority,
+                request_id=request_id,
+                **facts(issued),
+            ),
+        )
+        return listed(issued)
+
+    def _end_others(
+        self, found: Host, certificates: Sequence[LedgerCertificate], request_id: str
+    ) -> None:
+        """Revoke what the host held before: other keys, names or addresses."""
+        kept = {certificate.serial for certificate in certificates}
+        others = [
+            held.serial
+            for held in self._live(found.authority, found.id, None)
+            if held.serial not in kept
+        ]
+        if others:
+            self.ledger.revocations.revoke_serials(
+                {found.authority: others},
+                "replaced",
+                event(
+                    "certificates.revoked",
+                    by=SYSTEM,
+                    at=self.clock(),
+                    subject=f"host {found.id}",
+                    authority=found.authority,
+                    request_id=request_id,
+                    reason="replaced",
+                ),
+            )
+
+    def _live(
+        self, authority: str | None, host_id: str | None, key: PublicKey | None
+    ) -> tuple[LedgerCertificate, ...]:
+        """Return the newest live host certificates of a host, or for a key: they are few."""
+        wanted = CertificateFilter(
+            authorities=None if authority is None else (authority,),
+            type=CertificateType.HOST,
+            host=host_id,
+            subject_key=None if key is None else key.fingerprint,
+            live_at=self.clock(),
+            revoked=False,
+        )
+        return self.ledger.certificates.list(wanted, limit=_PAGE, marker=None).items
+
+    def _answer(self, authority: Authority, found: Host, certificates: Sequence[str]) -> str:
+        newest = self.statements.newest(authority.id)
+        contents = statement.decode(newest.statement)
+        base = f"{self.settings.url}/v2/authorities/{authority.id}"
+        answer = {
+            "deployment": self.deployment,
+            "authority": authority.id,
+            "host": found.id,
+            "certificates": certificates,
+            "statement": newest.statement.decode(),
+            "signature": newest.signature,
+            "statement_keys": _lines(contents.statement_keys),
+            "user_authorities": _lines(contents.user_authorities),
+            "host_authorities": _lines(contents.host_authorities),
+            "krl": {
+                "version": contents.krl_version,
+                "digest": contents.krl_digest,
+                "url": f"{base}/krl/{contents.krl_version}",
+            },
+        }
+        return json.dumps(answer, sort_keys=True, separators=(",", ":"))
+
+
+def _lines(keys: Sequence[PublicKey]) -> list[str]:
+    return [key.line for key in keys]

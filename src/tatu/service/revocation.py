@@ -1,0 +1,237 @@
+"""Ending access: revocations, losses, and the sweeps that follow them (security.md S4)."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tatu.core.audit import SYSTEM
+from tatu.core.certificate import CertificateType
+from tatu.core.errors import Conflict, NotFound, Unavailable
+from tatu.core.identity import Identity, Role
+from tatu.core.keys import PublicKey
+from tatu.core.losses import Sweep, Topic
+from tatu.core.principals import RoleMap
+from tatu.ports import (
+    CertificateFilter,
+    Clock,
+    IdentityProvider,
+    Ledger,
+    LedgerCertificate,
+    RevocationSelector,
+)
+from tatu.service.audit import event
+from tatu.service.statements import Statements
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revoked:
+    """What was revoked by this call.
+
+    `krl_version` is that of the newest KRL, or None when it could not be built yet: it is then
+    built for the next host that asks.
+    """
+
+    serials: tuple[int, ...]
+    krl_version: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revocation:
+    """Revokes what it is told to, and what a loss leaves without its permission."""
+
+    ledger: Ledger
+    identities: IdentityProvider
+    statements: Statements
+    role_map: RoleMap
+    clock: Clock
+
+    def revoke(
+        self,
+        identity: Identity,
+        selector: RevocationSelector,
+        reason: str,
+        *,
+        request_id: str,
+    ) -> Revoked:
+        """Revoke what the selector names, within what the caller was found to be allowed.
+
+        On return it is durable, and every KRL served from now on holds it. Idempotent. Raises
+        `NotFound` when a named serial, key, user or host never had a certificate here.
+        """
+        serials = self.ledger.revocations.revoke(
+            selector,
+            reason,
+            event(
+                "certificates.revoked",
+                by=identity,
+                at=self.clock(),
+                subject=_shown(selector),
+                authority=selector.authority,
+                request_id=request_id,
+                reason=reason,
+                block=selector.block,
+            ),
+        )
+        return Revoked(serials=serials, krl_version=self._published(selector.authority))
+
+    def clear_block(
+        self, identity: Identity, authority_id: str, block_id: int, *, request_id: str
+    ) -> None:
+        """Lift a block: new certificates may be issued, old ones stay revoked.
+
+        Raises `NotFound`.
+        """
+        self.ledger.revocations.clear_block(
+            authority_id,
+            block_id,
+            event(
+                "block.cleared",
+                by=identity,
+                at=self.clock(),
+                subject=str(block_id),
+                authority=authority_id,
+                request_id=request_id,
+            ),
+        )
+
+    def lose(
+        self, identity: Identity, topics: Sequence[Topic], reason: str, *, request_id: str
+    ) -> int:
+        """Commit a loss that somebody tells of, then sweep; return how many certificates ended.
+
+        Once the cut-off is durable no certificate can be recorded past it. Raises `Unavailable`.
+        """
+        self.ledger.cut_offs.commit(
+            topics,
+            reason,
+            event(
+                "permission.lost",
+                by=identity,
+                at=self.clock(),
+                subject=" ".join(topics),
+                request_id=request_id,
+                reason=reason,
+            ),
+        )
+        return self.sweep()
+
+    def sweep(self) -> int:
+        """Revoke the certificates that unswept cut-offs left without permission; count them.
+
+        Exactly those go whose holder no longer has every role that they were issued for. What
+        cannot be judged or revoked now stays unswept, for the next time.
+        """
+        return sum(map(self._sweep, self.ledger.cut_offs.unswept()))
+
+    def _sweep(self, cut_off: Sweep) -> int:
+        try:
+            count = self._end(cut_off)
+            self.ledger.cut_offs.swept(cut_off.mark)
+        except Unavailable:
+            return 0
+        return count
+
+    def _end(self, cut_off: Sweep) -> int:
+        ended: defaultdict[str, list[int]] = defaultdict(list)
+        for certificate in self._doomed(cut_off):
+            ended[certificate.authority].append(certificate.serial)
+        if not ended:
+            return 0
+        return self.ledger.revocations.revoke_serials(
+            ended,
+            cut_off.reason,
+            event(
+                "certificates.revoked",
+                by=SYSTEM,
+                at=self.clock(),
+                subject=cut_off.topic,
+                reason=cut_off.reason,
+            ),
+        )
+
+    def _doomed(self, cut_off: Sweep) -> Iterator[LedgerCertificate]:
+        match cut_off.parts:
+            case "user", subject:
+                yield from self._without_roles(subject=subject)
+            case "user-in-project", subject, project:
+                yield from self._without_roles(subject=subject, authority=project)
+            case "project", project:
+                yield from self._without_roles(authority=project)
+            case "role", _:
+                yield from self._without_roles()
+            case "host", authority, host:
+                yield from self._other_keys_of(authority, host)
+            # "subject-key": whoever cut it off revoked its certificates in the same commit.
+            # "signature-key": what a retired key signed lives on; a revoked one is in the KRL.
+
+    def _without_roles(
+        self, *, subject: str | None = None, authority: str | None = None
+    ) -> Iterator[LedgerCertificate]:
+        """Yield the users' live certificates that say more than their holders have now."""
+        held: dict[tuple[str, str], frozenset[Role]] = {}
+        for certificate in self._live(CertificateType.USER, subject=subject, authority=authority):
+            holder = certificate.subject, certificate.authority
+            if holder not in held:
+                held[holder] = self.identities.effective_roles(*holder)
+            roles = held[holder]
+            # The principals too: a renamed role is a loss of the old name (S5).
+            if not (
+                set(certificate.roles) <= {role.id for role in roles}
+                and set(certificate.principals) <= set(self.role_map.of(roles).given)
+            ):
+                yield certificate
+
+    def _other_keys_of(self, authority: str, host: str) -> Iterator[LedgerCertificate]:
+        """Yield a host's live certificates for keys that it has not enrolled now."""
+        try:
+            lines = self.ledger.hosts.get(authority, host, scope=None).host_keys
+        except NotFound:
+            lines = ()
+        keys = {PublicKey.parse(line).fingerprint for line in lines}
+        for certificate in self._live(CertificateType.HOST, host=host, authority=authority):
+            if certificate.subject_key not in keys:
+                yield certificate
+
+    def _live(
+        self,
+        kind: CertificateType,
+        *,
+        subject: str | None = None,
+        host: str | None = None,
+        authority: str | None,
+    ) -> Iterator[LedgerCertificate]:
+        wanted = CertificateFilter(
+            authorities=None if authority is None else (authority,),
+            type=kind,
+            subject=subject,
+            host=host,
+            live_at=self.clock(),
+            revoked=False,
+        )
+        marker: str | None = None
+        while True:
+            page = self.ledger.certificates.list(wanted, limit=_PAGE, marker=marker)
+            yield from page.items
+            marker = page.marker
+            if marker is None:
+                return
+
+    def _published(self, authority_id: str) -> int | None:
+        try:
+            return self.statements.newest(authority_id).krl_version
+        except (Conflict, Unavailable):
+            return None  # the revocation is durable; a statement is built when one can be
+
+
+def _shown(selector: RevocationSelector) -> str:
+    for kind, value in (
+        ("serial", selector.serial),
+        ("subject-key", selector.subject_key),
+        ("user", selector.subject),
+        ("host", selector.host),
+    ):
+        if value is not None:
+            return f"{kind} {value}"
+    return "everything"
