@@ -1,0 +1,17 @@
+"""What can go wrong on a host; each text is the one line that an operator reads."""
+
+
+class AgentError(Exception):
+    """The agent stopped; what was in force before still is."""
+
+
+class Malformed(AgentError):
+    """What was read is not what it should be."""
+
+
+class Refused(AgentError):
+    """A host may not obey this statement; `reason` is the slug of the common vectors."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

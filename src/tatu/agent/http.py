@@ -1,0 +1,162 @@
+"""HTTP to Tatu: to the one server that was named, in bounded time and size."""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import json
+import ssl
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+from tatu.agent import VERSION
+from tatu.agent.errors import AgentError, Malformed
+
+_SILENCE = 10.0
+_DEADLINE = 60.0
+_CHUNK = 65_536
+_MAX_PROBLEM = 4096
+_NOT_MODIFIED = 304
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows nothing: a redirect would choose another server than the token did."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where Tatu answers; `ca_file` names the authorities for its TLS instead of the system's.
+
+    Raises `AgentError` for plain http that leaves this machine, unless it is `insecure_http`.
+    """
+
+    url: str
+    ca_file: str | None = None
+    insecure_http: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse where anybody on the way could answer."""
+        try:
+            parts = urlsplit(self.url)
+            host, _ = parts.hostname or "", parts.port
+        except ValueError as error:
+            raise AgentError("the server's address is no URL") from error
+        if parts.scheme not in ("http", "https") or not host or parts.username or parts.query:
+            raise AgentError("the server's address is no http or https URL")
+        if parts.scheme == "http" and not self.insecure_http and not _is_loopback(host):
+            raise AgentError(
+                f"{self.url} is not https: --insecure-http would let the network answer for it"
+            )
+
+    def get(self, path: str, *, limit: int, etag: str | None = None) -> bytes | None:
+        """Return what stands there, or None when it is still what `etag` names."""
+        headers = {"If-None-Match": etag} if etag else {}
+        return self._send(self._request(path, headers, None), limit)
+
+    def post(self, path: str, value: Any, *, limit: int) -> bytes:
+        """Send JSON, and return the answer's body."""
+        request = self._request(
+            path, {"Content-Type": "application/json"}, json.dumps(value).encode()
+        )
+        body = self._send(request, limit)
+        if body is None:
+            raise Malformed("the server answered 304 to a POST")
+        return body
+
+    def _request(
+        self, path: str, headers: dict[str, str], data: bytes | None
+    ) -> urllib.request.Request:
+        return urllib.request.Request(  # noqa: S310 (the scheme was checked)
+            self.url.rstrip("/") + path,
+            data=data,
+            headers={"User-Agent": f"tatu-agent/{VERSION}", "Accept": "*/*", **headers},
+        )
+
+    def _send(self, request: urllib.request.Request, limit: int) -> bytes | None:
+        # No proxy from the environment: sync runs with another environment than enrol did
+        handlers: list[Any] = [urllib.request.ProxyHandler({}), _NoRedirect]
+        try:
+            if self.url.startswith("https:"):
+                context = ssl.create_default_context(cafile=self.ca_file)
+                handlers.append(urllib.request.HTTPSHandler(context=context))
+            opener = urllib.request.build_opener(*handlers)
+            with opener.open(request, timeout=_SILENCE) as response:
+                return _body(response, limit)
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code == _NOT_MODIFIED:
+                    return None
+                _raise_problem(error)
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", None) or error
+            raise AgentError(f"cannot reach {self.url}: {_plain(str(reason))}") from error
+
+
+def parsed(body: bytes) -> dict[str, Any]:
+    """Return the JSON object that a body is; raises `Malformed`."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Malformed("the server's answer is not JSON") from error
+    if not isinstance(value, dict):
+        raise Malformed("the server's answer is no JSON object")
+    return value
+
+
+def text(value: dict[str, Any], name: str) -> str:
+    """Return a text of an answer; raises `Malformed`."""
+    found = value.get(name)
+    if not isinstance(found, str):
+        raise Malformed(f"the server's answer has no {name} that is a text")
+    return found
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _body(response: http.client.HTTPResponse, limit: int) -> bytes:
+    """Read to the end, unless it takes too long or too much: a byte a second is no silence."""
+    deadline = time.monotonic() + _DEADLINE
+    announced = response.headers.get("Content-Length")
+    found = b""
+    while True:
+        chunk = response.read1(_CHUNK)
+        if not chunk:
+            break
+        found += chunk
+        if len(found) > limit:
+            raise AgentError(f"the server's answer is over {limit} bytes")
+        if time.monotonic() > deadline:
+            raise AgentError(f"the server's answer took over {_DEADLINE:.0f} seconds")
+    if announced is not None and announced != str(len(found)):
+        raise AgentError("the server's answer was cut short")
+    return found
+
+
+def _raise_problem(error: urllib.error.HTTPError) -> NoReturn:
+    """Say what the server said (RFC 9457), with its number for the request."""
+    try:
+        problem = json.loads(error.read(_MAX_PROBLEM))
+        said = f"{problem['detail']} (request {problem['request_id']})"
+    # whatever a server in between wrote
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, RecursionError):
+        said = "no reason given"
+    raise AgentError(f"the server answered {error.code}: {_plain(said)}") from None
+
+
+def _plain(text: str) -> str:
+    """Return foreign text as one short line: it is shown on an operator's terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)[:300]

@@ -1,0 +1,124 @@
+"""From what the agent knows to what sshd reads.
+
+Everything here follows from the state and is written only where it differs, so a run that was
+killed, or a file that somebody changed, is put right by the next run.
+"""
+
+from __future__ import annotations
+
+import grp
+import hashlib
+import pwd
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from tatu.agent import files, sshd
+from tatu.agent.errors import AgentError
+from tatu.agent.layout import Layout
+from tatu.agent.state import MAX_KRL, State, Store
+from tatu.agent.statement import REFUSE_NEW_LOGINS, Statement
+
+CLOCK_TOLERANCE = timedelta(seconds=60)
+
+_MARK = b"# Written by tatu-agent; what is changed here is written again.\n"
+_MODE = 0o644
+_MAX_FILE = 2**20
+
+
+def staleness(newest: Statement, now: datetime) -> str | None:
+    """Return why the newest statement is too old to let anybody in by, or None (S18)."""
+    if now < newest.issued - CLOCK_TOLERANCE:
+        return f"the clock is before {newest.issued:%Y-%m-%dT%H:%M:%SZ}, which has been"
+    age = now - newest.issued
+    if age > newest.max_age:
+        return f"the newest statement is {int(age.total_seconds())} seconds old"
+    return None
+
+
+def managed(group: str, accounts: Sequence[str]) -> list[str]:
+    """Return those of the accounts that exist here and belong to the agent's group."""
+    try:
+        entry = grp.getgrnam(group)
+    except KeyError:
+        return []
+    found = []
+    for name in accounts:
+        try:
+            account = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        if account.pw_gid == entry.gr_gid or name in entry.gr_mem:
+            found.append(name)
+    return sorted(found)
+
+
+def install(layout: Layout, store: Store, state: State, now: datetime) -> bool:
+    """Bring the host in step with the state, and say whether sshd was reloaded.
+
+    Raises `AgentError`; then sshd's configuration is what it was, and what it reads at each login
+    is the newest that was verified.
+    """
+    newest = state.newest
+    refusing = newest.freshness_policy == REFUSE_NEW_LOGINS and staleness(newest, now)
+    accounts = managed(layout.group, list(newest.accounts))
+    for folder in (layout.ours, layout.principals, layout.drop_in.parent):
+        files.folder(folder, 0o755)
+    # sshd refuses every key while the list that it is told of is missing, so the list comes first
+    _put(layout.krl, store.krl(state), limit=MAX_KRL)
+    _put_principals(layout, {name: () if refusing else newest.accounts[name] for name in accounts})
+    _put(layout.user_authorities, "".join(f"{k}\n" for k in newest.user_authorities).encode())
+    return _configure(layout, store, state, accounts)
+
+
+def _put_principals(layout: Layout, wanted: dict[str, Sequence[str]]) -> None:
+    """Write each account's principals, and take away what was written for others.
+
+    A missing or empty file lets nobody in.
+    """
+    for path in layout.principals.iterdir():
+        ours = path.is_file() and (files.read(path, _MAX_FILE) or b"").startswith(_MARK)
+        if ours and path.name not in wanted:
+            files.remove(path)
+    for name, principals in wanted.items():
+        lines = "".join(f"{principal}\n" for principal in principals)
+        _put(layout.principals / name, _MARK + lines.encode())
+
+
+def _configure(layout: Layout, store: Store, state: State, accounts: Sequence[str]) -> bool:
+    """Put certificates and the drop-in in place, prove their effect, reload sshd if need be."""
+    certificates = {layout.certificate(key): line for key, line in state.certificates.items()}
+    wanted = {path: f"{line}\n".encode() for path, line in certificates.items()}
+    wanted[layout.drop_in] = sshd.drop_in(layout, list(certificates))
+    digest = hashlib.sha256(repr(sorted(wanted.items())).encode()).hexdigest().encode()
+    before = {path: files.read(path, _MAX_FILE) for path in wanted}
+    if before != wanted:
+        sshd.check(layout, wanted[layout.drop_in])
+    pending = digest != store.loaded()
+    try:
+        for path, data in wanted.items():
+            _put(path, data)
+        sshd.prove(layout, list(certificates), accounts)
+        if pending:
+            sshd.reload(layout)
+    except AgentError:
+        if before != wanted:
+            _restore(layout, before)
+        raise
+    if pending:
+        store.note_loaded(digest)
+    return pending
+
+
+def _restore(layout: Layout, before: dict[Path, bytes | None]) -> None:
+    """Put back what stood, the drop-in first: it names the others."""
+    for path, data in reversed(list(before.items())):
+        if data is None:
+            files.remove(path)
+        else:
+            files.write(path, data, _MODE)
+
+
+def _put(path: Path, data: bytes, limit: int = _MAX_FILE) -> None:
+    if files.read(path, limit) != data:
+        files.write(path, data, _MODE)

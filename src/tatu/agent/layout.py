@@ -1,0 +1,67 @@
+"""Where everything is on a host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_HOST_KEYS = 8
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths and names that a host was set up with; sshd is told paths under `root` too.
+
+    `group` holds the accounts that the agent manages; `reload_command` is empty for what this
+    system calls for.
+    """
+
+    root: Path
+    sshd_config: Path
+    sshd: str
+    group: str
+    reload_command: str
+
+    @property
+    def ssh(self) -> Path:
+        """OpenSSH's own folder."""
+        return self.root / "etc/ssh"
+
+    @property
+    def drop_in(self) -> Path:
+        """Our part of sshd's configuration: sorted first, since sshd takes the first of two."""
+        return self.ssh / "sshd_config.d/00-tatu.conf"
+
+    @property
+    def ours(self) -> Path:
+        """The folder of what the drop-in names."""
+        return self.ssh / "tatu"
+
+    @property
+    def krl(self) -> Path:
+        """The revocation list."""
+        return self.ours / "revoked.krl"
+
+    @property
+    def user_authorities(self) -> Path:
+        """The keys that sign user certificates."""
+        return self.ours / "user_authorities.pub"
+
+    @property
+    def principals(self) -> Path:
+        """The folder with a file for each managed account."""
+        return self.ssh / "auth_principals"
+
+    @property
+    def state(self) -> Path:
+        """The agent's own folder."""
+        return self.root / "var/lib/tatu-agent"
+
+    def certificate(self, private_key: str) -> Path:
+        """Return where the certificate of a host key is kept, by the name of the key's file."""
+        return self.ours / f"{private_key}-cert.pub"
+
+    def host_keys(self) -> list[Path]:
+        """Return the private host keys that have a public half beside them."""
+        found = sorted(path.with_suffix("") for path in self.ssh.glob("ssh_host_*_key.pub"))
+        return [path for path in found if path.is_file() and path.name != "ssh_host_dsa_key"]

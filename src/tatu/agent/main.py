@@ -1,0 +1,96 @@
+"""The command: `tatu-agent enrol` and `tatu-agent sync`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from tatu.agent import VERSION, token
+from tatu.agent.enrol import enrol
+from tatu.agent.errors import AgentError
+from tatu.agent.http import Server
+from tatu.agent.layout import Layout
+from tatu.agent.state import Store
+from tatu.agent.sync import sync
+from tatu.agent.token import EnrolmentToken
+
+_TOKEN_VARIABLE = "TATU_ENROLMENT_TOKEN"  # noqa: S105 (a name)
+_FAILED = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0, 1 for failure, 2 for wrong usage."""
+    options = _parser().parse_args(arguments)
+    root = Path(options.root).resolve()
+    layout = Layout(
+        root=root,
+        sshd_config=Path(options.sshd_config or root / "etc/ssh/sshd_config").resolve(),
+        sshd=options.sshd,
+        group=options.group,
+        reload_command=options.reload_command,
+    )
+    store = Store(layout.state)
+    now = datetime.now(timezone.utc)
+    try:
+        with store.locked():
+            if options.command == "sync":
+                said = sync(layout, store, now)
+            else:
+                invitation = EnrolmentToken.parse(_token(options.token_file))
+                server = Server(invitation.url, options.ca_file, options.insecure_http)
+                said = enrol(layout, store, invitation, server, now)
+    except (AgentError, OSError) as error:
+        print(f"tatu-agent: {error}", file=sys.stderr)
+        return _FAILED
+    for line in said:
+        print(f"tatu-agent: {line}", file=sys.stderr if line.startswith("warning") else sys.stdout)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--root", metavar="DIR", default="/", help="where etc and var are")
+    common.add_argument(
+        "--sshd-config", metavar="FILE", help="DIR/etc/ssh/sshd_config if not given"
+    )
+    common.add_argument("--sshd", metavar="PATH", default="/usr/sbin/sshd", help="sshd itself")
+    common.add_argument("--group", default="tatu", help="whose members are managed (%(default)s)")
+    common.add_argument(
+        "--reload-command",
+        metavar="COMMAND",
+        default="",
+        help="how to reload sshd, if neither systemd nor a pid file says",
+    )
+    parser = argparse.ArgumentParser(prog="tatu-agent", description="Keep sshd in step with Tatu.")
+    parser.add_argument("--version", action="version", version=f"tatu-agent {VERSION}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    enrolling = commands.add_parser("enrol", parents=[common], help="redeem an enrolment token")
+    enrolling.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help=f"holds the token; - is standard input; without it, ${_TOKEN_VARIABLE}",
+    )
+    enrolling.add_argument("--ca-file", metavar="FILE", help="trusted for TLS, not the system's")
+    enrolling.add_argument(
+        "--insecure-http", action="store_true", help="allow http that leaves this machine"
+    )
+    commands.add_parser("sync", parents=[common], help="fetch and obey the newest statement")
+    return parser
+
+
+def _token(file: str | None) -> str:
+    """Return the token's text; never from the arguments, which all users can read."""
+    if file is None:
+        text = os.environ.get(_TOKEN_VARIABLE, "")
+    elif file == "-":
+        text = sys.stdin.read(token.MAX_SIZE + 2)
+    else:
+        with Path(file).open(encoding="ascii", errors="replace") as opened:
+            text = opened.read(token.MAX_SIZE + 2)
+    if not text.strip():
+        raise AgentError(f"no token: give --token-file, or set {_TOKEN_VARIABLE}")
+    return text.strip()

@@ -1,0 +1,75 @@
+"""What ssh-keygen does for the agent: signatures, and the check of what sshd will read."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tatu.agent.errors import AgentError, Malformed
+
+STATEMENT = "statement@tatu"
+ENROL = "enrol@tatu"
+
+_TIMEOUT = 30
+_MAX_SIGNATURE = 16 * 2**10
+_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C",
+}
+
+
+def run(arguments: Sequence[str], data: bytes = b"", what: str = "") -> bytes:
+    """Run a program in a plain environment; raises `AgentError` with the last line it wrote.
+
+    The environment is not passed on: the token may be in it.
+    """
+    try:
+        done = subprocess.run(
+            arguments,
+            input=data,
+            capture_output=True,
+            env=_ENVIRONMENT,
+            timeout=_TIMEOUT,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise AgentError(f"{arguments[0]} is not installed") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise AgentError(f"{what or arguments[0]} did not end: {type(error).__name__}") from error
+    if done.returncode:
+        lines = (done.stderr or done.stdout).decode(errors="replace").split("\n")
+        said = next((line.strip() for line in reversed(lines) if line.strip()), "no reason given")
+        raise AgentError(f"{what or arguments[0]} failed: {ascii(said)[1:-1][:300]}")
+    return done.stdout
+
+
+def verify(message: bytes, signature: str, keys: Sequence[str], namespace: str) -> None:
+    """Raise `AgentError` unless one of the keys signed the message for this purpose."""
+    if len(signature) > _MAX_SIGNATURE or not signature.isascii():
+        raise Malformed("this is no signature")
+    with tempfile.TemporaryDirectory(prefix="tatu-agent-") as name:
+        signers, armored = Path(name, "signers"), Path(name, "signature")
+        signers.write_text("".join(f'tatu namespaces="{namespace}" {key}\n' for key in keys))
+        armored.write_text(signature)
+        what = "the check of the statement's signature"
+        arguments = ["-f", str(signers), "-I", "tatu", "-n", namespace, "-s", str(armored)]
+        run(["ssh-keygen", "-Y", "verify", *arguments], message, what)
+
+
+def sign(message: bytes, private_key: Path, namespace: str) -> str:
+    """Return the armored signature of a host key; raises `AgentError`."""
+    what = f"signing with {private_key}"
+    arguments = ["ssh-keygen", "-q", "-Y", "sign", "-f", str(private_key), "-n", namespace]
+    return run(arguments, message, what).decode("ascii")
+
+
+def check_certificate(line: str) -> None:
+    """Raise `AgentError` unless its signature key signed the certificate."""
+    run(["ssh-keygen", "-L", "-f", "-"], line.encode() + b"\n", "the check of a host certificate")
+
+
+def check_krl(path: Path) -> None:
+    """Raise `AgentError` unless sshd will be able to read the list: it would let nobody in."""
+    run(["ssh-keygen", "-Q", "-l", "-f", str(path)], what="the check of the revocation list")

@@ -1,0 +1,122 @@
+"""sshd: our part of its configuration, the proof that it takes effect, and the reload."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from tatu.agent import files
+from tatu.agent.errors import AgentError
+from tatu.agent.layout import Layout
+from tatu.agent.signatures import run
+
+_PID_FILES = ("/run/sshd.pid", "/var/run/sshd.pid")
+
+
+def _settings(layout: Layout) -> dict[str, str]:
+    """Return what holds for managed accounts: our certificates, and no other way in (S13).
+
+    The authorities stand here and not for everybody: elsewhere a principal `root` would log in as
+    root, and a list that cannot be read would keep the administrators out as well.
+    """
+    return {
+        "TrustedUserCAKeys": str(layout.user_authorities),
+        "RevokedKeys": str(layout.krl),
+        "AuthorizedPrincipalsFile": f"{layout.principals}/%u",
+        "AuthorizedPrincipalsCommand": "none",
+        "AuthorizedKeysFile": "none",
+        "AuthorizedKeysCommand": "none",
+        "AuthenticationMethods": "publickey",
+        "PubkeyAuthentication": "yes",
+        "PasswordAuthentication": "no",
+        "KbdInteractiveAuthentication": "no",
+        "HostbasedAuthentication": "no",
+        "GSSAPIAuthentication": "no",
+        "PermitUserRC": "no",
+    }
+
+
+def drop_in(layout: Layout, certificates: Sequence[Path]) -> bytes:
+    """Return the drop-in: host certificates for all, the rest for managed accounts."""
+    lines = ["# Written by tatu-agent; what is changed here is written again.", ""]
+    lines += [f"HostCertificate {path}" for path in certificates]
+    lines += ["", f"Match Group {layout.group}"]
+    lines += [f"    {name} {value}" for name, value in _settings(layout).items()]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def check(layout: Layout, candidate: bytes) -> None:
+    """Raise `AgentError` unless sshd takes the drop-in with the rest of its configuration.
+
+    The candidate is read before the rest, as it will be, from where no sshd looks: were it put in
+    place untested, a reboot at the wrong moment would leave a machine without sshd.
+    """
+    tried, part = layout.state / "sshd_config", layout.state / "candidate.conf"
+    files.write(part, candidate, 0o600)
+    lines = f"Include {part}\nInclude {layout.sshd_config}\n"
+    files.write(tried, lines.encode(), 0o600)
+    run([layout.sshd, "-t", "-f", str(tried)], what="sshd -t")
+
+
+def prove(layout: Layout, certificates: Sequence[Path], accounts: Sequence[str]) -> None:
+    """Raise `AgentError` unless the configuration in place has the effect that was meant."""
+    # which account is asked for does not matter to what stands outside of Match blocks
+    shown = _effective(layout, [])
+    for path in certificates:
+        if ("hostcertificate", str(path)) not in shown:
+            raise AgentError(
+                f"sshd does not read {layout.drop_in}: `Include {layout.drop_in.parent}/*.conf` "
+                f"must stand at the top of {layout.sshd_config}"
+            )
+    wanted = {name.lower(): value for name, value in _settings(layout).items()}
+    # sshd does not show what it was built without
+    wanted.pop("gssapiauthentication")
+    for account in accounts:
+        criteria = f"user={account},host=localhost,addr=127.0.0.1,laddr=127.0.0.1,lport=22"
+        shown = _effective(layout, ["-C", criteria])
+        for name, value in wanted.items():
+            if (name, value) not in shown:
+                raise AgentError(
+                    f"sshd would not use `{name} {value}` for the account {account}: "
+                    f"something before {layout.drop_in} says otherwise"
+                )
+
+
+def _effective(layout: Layout, arguments: Sequence[str]) -> set[tuple[str, str]]:
+    command = [layout.sshd, "-T", "-f", str(layout.sshd_config), *arguments]
+    lines = run(command, what="sshd -T").decode(errors="replace").splitlines()
+    pairs = (line.partition(" ") for line in lines)
+    return {(name, value) for name, _, value in pairs}
+
+
+def reload(layout: Layout) -> None:
+    """Make a running sshd read its configuration again; sessions stay. Raises `AgentError`."""
+    if layout.reload_command:
+        run(shlex.split(layout.reload_command), what="the reload command")
+    elif Path("/run/systemd/system").is_dir():
+        _reload_unit()
+    else:
+        _hang_up()
+
+
+def _reload_unit() -> None:
+    """Reload the unit if it runs; one that a socket starts reads the new configuration anyway."""
+    try:
+        run(["systemctl", "try-reload-or-restart", "ssh.service"])  # Debian's name
+    except AgentError:
+        run(["systemctl", "try-reload-or-restart", "sshd.service"])  # and everybody else's
+
+
+def _hang_up() -> None:
+    for name in _PID_FILES:
+        data = files.read(Path(name), 32)
+        if data is None or not data.strip().isdigit():
+            continue
+        pid = int(data)
+        # a number that was left behind may be anybody's by now
+        if files.read(Path(f"/proc/{pid}/comm"), 32) == b"sshd\n":
+            os.kill(pid, signal.SIGHUP)
+            return

@@ -1,0 +1,114 @@
+"""Sync: fetch the newest statement, obey it if it may be obeyed, and put right what is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from urllib.parse import quote
+
+from tatu.agent import VERSION, http, signatures, statement
+from tatu.agent.errors import AgentError
+from tatu.agent.http import Server
+from tatu.agent.install import install, staleness
+from tatu.agent.keys import HostCertificate
+from tatu.agent.layout import Layout
+from tatu.agent.state import MAX_KRL, State, Store, check_machine, floored, krl_digest
+from tatu.agent.statement import Statement
+
+_MAX_ANSWER = 2**20  # a statement inside JSON: each of its quotes takes two bytes
+_KRL_MAGIC = b"SSHKRL\n\0"
+
+
+def sync(layout: Layout, store: Store, now: datetime) -> list[str]:
+    """Bring this host in step with its authority, and return what an operator should know.
+
+    Raises `AgentError`; then the last statement that could be obeyed is still in force, and what
+    of it was not in place has been put in place if that was possible.
+    """
+    state = store.load()
+    if state is None:
+        raise AgentError("this host is not enrolled: tatu-agent enrol")
+    check_machine(state.machine, layout.root)
+    failure: AgentError | None = None
+    try:
+        state = fetch(store, state, now)
+    except AgentError as error:
+        failure = error
+    reloaded = install(layout, store, state, now)
+    if failure:
+        raise failure
+    newest = state.newest
+    done = f"obeying statement {newest.version} with KRL {newest.krl_version}"
+    return [done + (", sshd reloaded" if reloaded else ""), *warnings(state, now)]
+
+
+def fetch(store: Store, state: State, now: datetime) -> State:
+    """Return the state after the newest statement of the server, verified, with its list kept.
+
+    Raises `AgentError`, and then nothing has changed.
+    """
+    last = state.newest
+    server = Server(state.url, state.ca_file, state.insecure_http)
+    path = f"/v2/authorities/{quote(state.authority, safe='')}/statement"
+    body = server.get(path, limit=_MAX_ANSWER, etag=f'"{last.version}"')
+    if body is None:
+        return state
+    answer = http.parsed(body)
+    text, signature = http.text(answer, "statement"), http.text(answer, "signature")
+    if text == state.statement:
+        return state
+    new = verified(text, signature, last.statement_keys)
+    statement.accept(new, last, state.receiver, floored(now, last))
+    return adopt(store, replace(state, statement=text, signature=signature), server)
+
+
+def verified(text: str, signature: str, keys: tuple[str, ...]) -> Statement:
+    """Return what a statement says, when one of the keys signed it; raises `AgentError`.
+
+    The signature comes first: nothing is read of what nobody signed.
+    """
+    message = text.encode(errors="replace")
+    if len(message) > statement.MAX_SIZE:
+        raise AgentError(f"the statement is over {statement.MAX_SIZE} bytes")
+    signatures.verify(message, signature, keys, signatures.STATEMENT)
+    return statement.decode(message)
+
+
+def adopt(store: Store, state: State, server: Server) -> State:
+    """Fetch and check the revocation list of a verified statement, and remember both."""
+    new = state.newest
+    try:
+        krl = store.krl(state)
+    except AgentError:
+        krl = _fetch_krl(state, new, server)
+    if not krl.startswith(_KRL_MAGIC) or int.from_bytes(krl[12:20], "big") != new.krl_version:
+        # sshd takes an empty file as "nothing is revoked", and any text as a list of keys
+        raise AgentError(f"the revocation list is no KRL of version {new.krl_version}")
+    signatures.check_krl(store.stage(krl))
+    store.save(state)
+    return state
+
+
+def _fetch_krl(state: State, new: Statement, server: Server) -> bytes:
+    path = f"/v2/authorities/{quote(state.authority, safe='')}/krl/{new.krl_version}"
+    krl = server.get(path, limit=MAX_KRL)
+    if krl is None or krl_digest(krl) != new.krl_digest:
+        raise AgentError(f"the revocation list {new.krl_version} is not the one that was signed")
+    return krl
+
+
+def warnings(state: State, now: datetime) -> list[str]:
+    """Return what is not wrong yet, or not the agent's to put right."""
+    newest = state.newest
+    found = []
+    stale = staleness(newest, now)
+    if stale:
+        found.append(f"warning: {stale}")
+    if statement.numbers(VERSION) < newest.minimum_agent_version:
+        wanted = ".".join(map(str, newest.minimum_agent_version))
+        found.append(f"warning: this agent is {VERSION}, the authority asks for {wanted}")
+    for name, line in state.certificates.items():
+        ends = HostCertificate.parse(line).valid_before
+        if ends - now < timedelta(days=2):
+            found.append(f"warning: the certificate of {name} ends at {ends:%Y-%m-%dT%H:%M:%SZ}")
+    return found
