@@ -1,0 +1,197 @@
+"""Tatu's API, typed: one method for each thing that the commands ask of it (docs/protocol.md)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from keystoneauth1.adapter import Adapter
+
+from tatu.client import http, resources
+from tatu.core.policy import Wanted
+
+
+def _path(*parts: str | int) -> str:
+    """Return a path of these parts under /v2, each quoted as a whole."""
+    return "/".join(("/v2", *(quote(str(part), safe="") for part in parts)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Api:
+    """What a caller can ask; every method raises as `http.request` does.
+
+    `adapter` signs in by its auth plugin: `tatu_key`, or any other that the deployment takes.
+    """
+
+    adapter: Adapter
+
+    def deployment(self) -> resources.Deployment:
+        """Return what the deployment says of itself; needs no token."""
+        return http.ask(self.adapter, "GET", "/v2", resources.Deployment, authenticated=False)
+
+    def whoami(self) -> resources.Whoami:
+        """Return the caller."""
+        return http.ask(self.adapter, "GET", _path("whoami"), resources.Whoami)
+
+    def end_token(self) -> None:
+        """End the token that this very request carries."""
+        http.request(self.adapter, "DELETE", _path("tokens", "current"))
+
+    # --- authorities -----------------------------------------------------------------------
+
+    def authorities(self) -> list[resources.Authority]:
+        """Return the authorities that the caller may see."""
+        return http.pages(self.adapter, _path("authorities"), resources.Authority, {})
+
+    def authority(self, authority: str) -> resources.Authority:
+        """Return one authority."""
+        return http.ask(self.adapter, "GET", _path("authorities", authority), resources.Authority)
+
+    def create_authority(self, project: str | None) -> resources.Authority:
+        """Make the authority of a project, the caller's own if none is named."""
+        body = {} if project is None else {"project": project}
+        return http.ask(self.adapter, "POST", _path("authorities"), resources.Authority, body=body)
+
+    def public_keys(self, authority: str) -> resources.PublicKeys:
+        """Return an authority's public keys; needs no token."""
+        path = _path("authorities", authority, "public-keys")
+        return http.ask(self.adapter, "GET", path, resources.PublicKeys, authenticated=False)
+
+    def statement(self, authority: str) -> resources.Statement:
+        """Return the newest statement, not yet verified; needs no token."""
+        path = _path("authorities", authority, "statement")
+        return http.ask(self.adapter, "GET", path, resources.Statement, authenticated=False)
+
+    def krl(self, authority: str, version: int) -> bytes:
+        """Return a KRL, not yet compared with its statement; needs no token."""
+        path = _path("authorities", authority, "krl", version)
+        return http.request(self.adapter, "GET", path, authenticated=False).content
+
+    # --- certificates ----------------------------------------------------------------------
+
+    def create_user_certificate(
+        self, authority: str, wanted: Wanted, proof: str
+    ) -> resources.Certificate:
+        """Ask for a user certificate; `proof` is the armored SSHSIG of the subject key."""
+        body: dict[str, object] = {"public_key": wanted.subject_key.line, "proof": proof}
+        if wanted.principals is not None:
+            body["principals"] = sorted(wanted.principals)
+        if wanted.validity is not None:
+            body["validity"] = int(wanted.validity.total_seconds())
+        if wanted.force_command is not None:
+            body["force_command"] = wanted.force_command
+        if wanted.source_addresses is not None:
+            body["source_addresses"] = list(wanted.source_addresses)
+        path = _path("authorities", authority, "user-certificates")
+        return http.ask(self.adapter, "POST", path, resources.Certificate, body=body)
+
+    def certificates(self, kind: str, filters: Mapping[str, str]) -> list[resources.Certificate]:
+        """Return the user or host certificates that match and that the caller may see."""
+        path = _path(f"{kind}-certificates")
+        return http.pages(self.adapter, path, resources.Certificate, dict(filters))
+
+    def certificate(self, kind: str, authority: str, serial: int) -> resources.Certificate:
+        """Return one user or host certificate."""
+        path = _path("authorities", authority, f"{kind}-certificates", serial)
+        return http.ask(self.adapter, "GET", path, resources.Certificate)
+
+    def revoke(
+        self, authority: str, selector: Mapping[str, object], reason: str, *, block: bool
+    ) -> resources.Revoked:
+        """Revoke what the selector names; with `block` it gets no new certificate either."""
+        body = {**selector, "reason": reason, **({"block": True} if block else {})}
+        path = _path("authorities", authority, "revocations")
+        return http.ask(self.adapter, "POST", path, resources.Revoked, body=body)
+
+    # --- hosts -----------------------------------------------------------------------------
+
+    def hosts(self) -> list[resources.Host]:
+        """Return the hosts that the caller may see."""
+        return http.pages(self.adapter, _path("hosts"), resources.Host, {})
+
+    def host(self, authority: str, host: str) -> resources.Host:
+        """Return one host."""
+        path = _path("authorities", authority, "hosts", host)
+        return http.ask(self.adapter, "GET", path, resources.Host)
+
+    def delete_host(self, authority: str, host: str) -> None:
+        """End a host: its certificates are revoked and its names free."""
+        http.request(self.adapter, "DELETE", _path("authorities", authority, "hosts", host))
+
+    def create_enrolment_token(
+        self, authority: str, facts: Mapping[str, object]
+    ) -> resources.EnrolmentToken:
+        """Admit a host and return its enrolment token."""
+        path = _path("authorities", authority, "enrolment-tokens")
+        return http.ask(self.adapter, "POST", path, resources.EnrolmentToken, body=dict(facts))
+
+    # --- the embedded directory: changes need a token of purpose `administer` ----------------
+
+    def things(self, nouns: str) -> list[resources.Named]:
+        """Return all projects, users or groups."""
+        return http.pages(self.adapter, _path(nouns), resources.Named, {})
+
+    def thing(self, nouns: str, id_or_name: str) -> resources.Named:
+        """Return a project, user or group."""
+        return http.ask(self.adapter, "GET", _path(nouns, id_or_name), resources.Named)
+
+    def create_thing(self, nouns: str, name: str, identifier: str | None) -> resources.Named:
+        """Add a project, user or group."""
+        body = {"name": name, **({} if identifier is None else {"id": identifier})}
+        return http.ask(self.adapter, "POST", _path(nouns), resources.Named, body=body)
+
+    def enable_thing(self, nouns: str, identifier: str, *, enabled: bool) -> resources.Named:
+        """Enable or disable a project or user."""
+        path, body = _path(nouns, identifier), {"enabled": enabled}
+        return http.ask(self.adapter, "PATCH", path, resources.Named, body=body)
+
+    def delete_thing(self, nouns: str, identifier: str) -> None:
+        """Delete a project, user, group or role."""
+        http.request(self.adapter, "DELETE", _path(nouns, identifier))
+
+    def user_keys(self, user: str) -> list[resources.UserKey]:
+        """Return the keys that a user signs in with."""
+        return http.pages(self.adapter, _path("users", user, "keys"), resources.UserKey, {})
+
+    def add_user_key(self, user: str, public_key: str) -> resources.UserKey:
+        """Let a user sign in with a key."""
+        path, body = _path("users", user, "keys"), {"public_key": public_key}
+        return http.ask(self.adapter, "POST", path, resources.UserKey, body=body)
+
+    def remove_user_key(self, user: str, fingerprint: str) -> None:
+        """Take a key away."""
+        http.request(self.adapter, "DELETE", _path("users", user, "keys", fingerprint))
+
+    def members(self, group: str) -> list[resources.Named]:
+        """Return the users of a group."""
+        return http.pages(self.adapter, _path("groups", group, "members"), resources.Named, {})
+
+    def set_member(self, group: str, user: str, *, member: bool) -> None:
+        """Put a user into a group, or take them out."""
+        method = "PUT" if member else "DELETE"
+        http.request(self.adapter, method, _path("groups", group, "members", user))
+
+    def roles(self) -> list[resources.Role]:
+        """Return all roles."""
+        return http.pages(self.adapter, _path("roles"), resources.Role, {})
+
+    def role(self, id_or_name: str) -> resources.Role:
+        """Return a role."""
+        return http.ask(self.adapter, "GET", _path("roles", id_or_name), resources.Role)
+
+    def create_role(self, name: str, identifier: str | None) -> resources.Role:
+        """Add a role."""
+        body = {"name": name, **({} if identifier is None else {"id": identifier})}
+        return http.ask(self.adapter, "POST", _path("roles"), resources.Role, body=body)
+
+    def assignments(self, filters: Mapping[str, str]) -> list[resources.Assignment]:
+        """Return the direct assignments that match."""
+        path = _path("assignments")
+        return http.pages(self.adapter, path, resources.Assignment, dict(filters))
+
+    def assign(self, assignment: Mapping[str, str]) -> None:
+        """Give a role in a project to a user or a group."""
+        http.request(self.adapter, "POST", _path("assignments"), body=dict(assignment))
+
+    def unassign(self, assignment: Mapping[str, str]) -> None:
+        """Take it away."""
+        http.request(self.adapter, "POST", _path("assignments", "removals"), body=dict(assignment))

@@ -1,0 +1,189 @@
+"""Keys that a person signs with: in ssh-agent, or in an OpenSSH private key file."""
+
+import base64
+import binascii
+import getpass
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+
+from tatu.client import files
+from tatu.client.sshagent import Agent
+from tatu.core import wire
+from tatu.core.errors import Conflict, Malformed, NotFound, TatuError, Unauthenticated
+from tatu.core.keys import PublicKey
+from tatu.core.sshsig import Namespace, SshSignature, to_be_signed
+
+AGENT = "agent:"
+_DEFAULTS = ("id_ed25519", "id_ed25519_sk", "id_ecdsa", "id_ecdsa_sk", "id_rsa")
+_BEGIN = "-----BEGIN OPENSSH PRIVATE KEY-----"
+_END = "-----END OPENSSH PRIVATE KEY-----"
+_MAGIC = b"openssh-key-v1\0"
+_MAX_TRIES = 3
+_CURVE_HASHES: dict[str, hashes.HashAlgorithm] = {
+    "ecdsa-sha2-nistp256": hashes.SHA256(),
+    "ecdsa-sha2-nistp384": hashes.SHA384(),
+    "ecdsa-sha2-nistp521": hashes.SHA512(),
+}
+
+
+class SigningKey(Protocol):
+    """A key pair whose private half is used where it lives."""
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The public half."""
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the SSH signature blob over the data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentKey:
+    """A key in ssh-agent: also the way to use hardware keys."""
+
+    agent: Agent
+    public_key: PublicKey
+
+    def sign(self, data: bytes) -> bytes:
+        """Sign as `Agent.sign` does."""
+        return self.agent.sign(self.public_key, data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileKey:
+    """A key in a file; its passphrase is asked for at a terminal, and nowhere else."""
+
+    path: Path
+    public_key: PublicKey = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Read the public half, which is never encrypted."""
+        object.__setattr__(self, "public_key", _public_half(files.read(self.path), self.path))
+
+    def sign(self, data: bytes) -> bytes:
+        """Sign; raises `Unauthenticated` when the file does not open, `Conflict` if others may."""
+        if self.path.stat().st_mode & 0o077:
+            raise Conflict(f"{self.path} can be read by others: ssh would not use it (chmod 600)")
+        return signed(_private_key(self.path), self.public_key, data)
+
+
+def signature(key: SigningKey, namespace: Namespace, message: bytes) -> str:
+    """Return the armored SSHSIG of a key over a message, for one purpose."""
+    blob = key.sign(to_be_signed(namespace, message))
+    return SshSignature(key.public_key, namespace, "sha512", blob).armored
+
+
+def find(reference: str) -> SigningKey:
+    """Return the key that `agent:<fingerprint>` or a path names.
+
+    A file's key is used in ssh-agent when it is there, for it is open already. Raises `NotFound`.
+    """
+    if reference.startswith(AGENT):
+        agent = Agent.of_environment()
+        for key, _ in agent.identities():
+            if key.fingerprint == reference.removeprefix(AGENT):
+                return AgentKey(agent=agent, public_key=key)
+        raise NotFound(f"ssh-agent holds no key {reference.removeprefix(AGENT)}")
+    path = Path(reference).expanduser()
+    private = path.with_suffix("") if path.suffix == ".pub" else path
+    public = path if path.suffix == ".pub" else Path(f"{path}.pub")
+    key = PublicKey.parse(files.read(public)) if public.exists() else FileKey(path=path).public_key
+    return of_public_key(key, private)
+
+
+def of_public_key(key: PublicKey, private: Path) -> SigningKey:
+    """Return the pair of a public key: in ssh-agent, or else in this file; raises `NotFound`."""
+    try:
+        agent = Agent.of_environment()
+        if agent.holds(key):
+            return AgentKey(agent=agent, public_key=key)
+    except TatuError:
+        pass  # the file may do
+    if not private.exists():
+        raise NotFound(
+            f"neither ssh-agent nor {private} has the private half of {key.fingerprint}"
+        )
+    found = FileKey(path=private)
+    if found.public_key != key:
+        raise Conflict(f"{private} is not the private half of {key.fingerprint}")
+    if key.hardware:
+        raise NotFound(f"{private} is on a security key: add it to ssh-agent (ssh-add) first")
+    return found
+
+
+def default() -> str:
+    """Return the key to sign in with when none is named; raises `NotFound`.
+
+    The first of ssh's own default files; else the one key in ssh-agent.
+    """
+    for name in _DEFAULTS:
+        if (path := Path.home() / ".ssh" / name).exists():
+            return str(path)
+    try:
+        keys = Agent.of_environment().identities()
+    except TatuError:
+        keys = ()
+    if len(keys) == 1:
+        return AGENT + keys[0][0].fingerprint
+    raise NotFound("which key to sign in with? give --key FILE or --key agent:FINGERPRINT")
+
+
+def signed(private: object, public_key: PublicKey, data: bytes) -> bytes:
+    """Return the SSH signature blob of a private key of `cryptography` (RFC 8709, 5656, 8332)."""
+    match private:
+        case ed25519.Ed25519PrivateKey():
+            return wire.string("ssh-ed25519") + wire.string(private.sign(data))
+        case ec.EllipticCurvePrivateKey():
+            algorithm = public_key.algorithm
+            r, s = decode_dss_signature(private.sign(data, ec.ECDSA(_CURVE_HASHES[algorithm])))
+            return wire.string(algorithm) + wire.string(wire.mpint(r) + wire.mpint(s))
+        case rsa.RSAPrivateKey():
+            made = private.sign(data, padding.PKCS1v15(), hashes.SHA512())
+            return wire.string("rsa-sha2-512") + wire.string(made)
+    raise Malformed(f"keys of type {public_key.algorithm} cannot be used from a file")
+
+
+def _public_half(text: str, path: Path) -> PublicKey:
+    """Read the public key that stands before the encrypted part (PROTOCOL.key)."""
+    lines = text.strip().splitlines()
+    if len(lines) < 3 or lines[0] != _BEGIN or lines[-1] != _END:  # noqa: PLR2004
+        raise Malformed(f"{path} is no OpenSSH private key")
+    try:
+        data = base64.b64decode("".join(lines[1:-1]), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Malformed(f"{path} is damaged") from error
+    reader = wire.Reader(data, str(path))
+    if reader.raw(len(_MAGIC)) != _MAGIC:
+        raise Malformed(f"{path} is no OpenSSH private key")
+    for _ in ("cipher", "key derivation", "its options"):
+        reader.string()
+    if reader.uint32() != 1:
+        raise Malformed(f"{path} does not hold just one key")
+    return PublicKey.from_blob(reader.string())
+
+
+def _private_key(path: Path) -> object:
+    data = files.read(path).encode()
+    password: bytes | None = None
+    for _ in range(_MAX_TRIES):
+        try:
+            return load_ssh_private_key(data, password)
+        except TypeError:  # it is encrypted, and no password was given
+            problem = "needs its passphrase"
+        except UnsupportedAlgorithm as error:
+            raise Malformed(f"{path} cannot be used from a file: add it to ssh-agent") from error
+        except ValueError:
+            problem = "does not open with this passphrase"
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            break
+        password = getpass.getpass(f"Passphrase of {path}: ").encode()
+    raise Unauthenticated(f"{os.fspath(path)} {problem}: sign in at a terminal, or use ssh-add")

@@ -1,0 +1,141 @@
+"""What is remembered of a cloud between two commands: token, certificate, whom we trust."""
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from tatu.client import files
+from tatu.core.certificate import Certificate
+from tatu.core.errors import Malformed, NotFound, TatuError
+from tatu.core.keys import PublicKey
+
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A sign-in: the bearer token, and who we are by it."""
+
+    token: str
+    expires_at: datetime
+    subject: str
+    name: str
+    project: str
+
+    def __repr__(self) -> str:
+        """Show no token: a repr ends in logs."""
+        return f"Session(name={self.name!r}, project={self.project!r})"
+
+    def encode(self) -> str:
+        """Return the file's text."""
+        facts = {
+            "token": self.token,
+            "expires_at": self.expires_at.strftime(_TIME),
+            "subject": self.subject,
+            "name": self.name,
+            "project": self.project,
+        }
+        return json.dumps(facts, indent=1) + "\n"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the file; raises `Malformed`."""
+        try:
+            facts = json.loads(text)
+            expires_at = datetime.strptime(facts["expires_at"], _TIME).replace(tzinfo=UTC)
+            words = {name: str(facts[name]) for name in ("token", "subject", "name", "project")}
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise Malformed("the saved sign-in is damaged: `tatu login` again") from None
+        return cls(expires_at=expires_at, **words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """The files of one cloud, in a folder that only we may enter."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """Open the state, making its folder when it is new."""
+        files.private_folder(folder.parent)
+        return cls(folder=files.private_folder(folder))
+
+    @property
+    def subject_key(self) -> Path:
+        """The private subject key, when it is a file; its public half is beside it."""
+        return self.folder / "id_ed25519"
+
+    @property
+    def public_key(self) -> Path:
+        """The public subject key."""
+        return self.folder / "id_ed25519.pub"
+
+    @property
+    def certificate(self) -> Path:
+        """The user certificate."""
+        return self.folder / "id_ed25519-cert.pub"
+
+    @property
+    def known_hosts(self) -> Path:
+        """The host authorities that we trust, and for which names."""
+        return self.folder / "known_hosts"
+
+    @property
+    def krl(self) -> Path:
+        """What is revoked: ssh refuses host keys that stand here."""
+        return self.folder / "revoked_host_keys"
+
+    @property
+    def trust(self) -> Path:
+        """The statement keys that we pinned, and the newest version that we saw."""
+        return self.folder / "trust.json"
+
+    @property
+    def ready(self) -> Path:
+        """What `tatu ssh` needs to know when there is nothing to refresh."""
+        return self.folder / "ready.json"
+
+    @property
+    def lock(self) -> Path:
+        """Whose holder alone refreshes."""
+        return self.folder / "lock"
+
+    def session(self) -> Session | None:
+        """Return the sign-in, ended or not; None after `logout` or before the first."""
+        path = self.folder / "session.json"
+        return Session.parse(files.read(path)) if path.exists() else None
+
+    def keep_session(self, session: Session) -> None:
+        """Remember a sign-in, for us alone to read."""
+        files.write(self.folder / "session.json", session.encode())
+
+    def held(self) -> tuple[PublicKey, Certificate] | None:
+        """Return the subject key and its certificate, or None when they are not both there."""
+        try:
+            key = PublicKey.parse(files.read(self.public_key))
+            certificate = Certificate.parse(files.read(self.certificate))
+        except NotFound:
+            return None
+        except Malformed:
+            return None  # damaged: as good as none, a new one replaces it
+        return (key, certificate) if certificate.contents.subject_key == key else None
+
+    def forget(self) -> None:
+        """Remove the sign-in, the subject key and the certificate; whom we trust stays pinned."""
+        from tatu.client.sshagent import Agent  # noqa: PLC0415 -- only here
+
+        if (held := self.held()) is not None and not self.subject_key.exists():
+            with suppress(TatuError):  # it is gone already, or ends by its lifetime
+                Agent.of_environment().remove(held[0])
+        for path in (
+            self.folder / "session.json",
+            self.ready,
+            self.certificate,
+            self.subject_key,
+            self.public_key,
+        ):
+            path.unlink(missing_ok=True)
