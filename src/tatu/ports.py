@@ -167,6 +167,7 @@ class Snapshot:
     blocked_users: frozenset[str]
     blocked_keys: frozenset[str]
     mark: int
+    blocked_hosts: frozenset[str] = frozenset()
 
 
 class Authorities(Protocol):
@@ -181,10 +182,11 @@ class Authorities(Protocol):
         """Raise `NotFound` when there is none."""
 
     @abstractmethod
-    def snapshot(self, authority_id: str, *, cached: bool = True) -> Snapshot:
+    def snapshot(self, authority_id: str) -> Snapshot:
         """Return an authority with its blocks.
 
-        May be up to 5 s old (its mark tells), but for `cached=False`. Raises `NotFound`.
+        May be up to 5 s old (its mark tells), but is younger than the last `PermissionEnded` that
+        `record` raised here. Raises `NotFound`.
         """
 
     @abstractmethod

@@ -30,7 +30,14 @@ class Administration:
 
     def create_project(self, identity: Identity, project: Project, *, request_id: str) -> None:
         """Add a project."""
-        found = self._event("project.created", identity, project.id, request_id, name=project.name)
+        found = self._event(
+            "project.created",
+            identity,
+            project.id,
+            request_id,
+            project=project.id,
+            name=project.name,
+        )
         self.ledger.directory.create_project(project, found)
 
     def enable_project(
@@ -38,14 +45,16 @@ class Administration:
     ) -> Project:
         """Enable a project, or disable it: every certificate of its users ends."""
         action = "project.enabled" if enabled else "project.disabled"
-        found = self._event(action, identity, project_id, request_id)
+        found = self._event(action, identity, project_id, request_id, project=project_id)
         project = self.ledger.directory.enable_project(project_id, found, enabled=enabled)
         self.revocation.sweep()
         return project
 
     def delete_project(self, identity: Identity, project_id: str, *, request_id: str) -> None:
         """Delete a project and its assignments: every certificate of its users ends."""
-        found = self._event("project.deleted", identity, project_id, request_id)
+        found = self._event(
+            "project.deleted", identity, project_id, request_id, project=project_id
+        )
         self.ledger.directory.delete_project(project_id, found)
         self.revocation.sweep()
 
@@ -163,7 +172,14 @@ class Administration:
         )
 
     def _event(
-        self, action: str, identity: Identity, subject: str, request_id: str, **facts: object
+        self,
+        action: str,
+        identity: Identity,
+        subject: str,
+        request_id: str,
+        *,
+        project: str | None = None,
+        **facts: object,
     ) -> Event:
         """Return the event of a change; whoever holds a stolen token gets no further than this."""
         if not identity.fresh:
@@ -173,6 +189,7 @@ class Administration:
             by=identity,
             at=self.clock(),
             subject=subject,
+            authority=project,
             request_id=request_id,
             **facts,
         )

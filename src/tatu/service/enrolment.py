@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 from tatu.core import enrolment, host, lint, losses, statement
 from tatu.core.audit import SYSTEM, Actor
-from tatu.core.authority import BACKDATE, Authority, Purpose
+from tatu.core.authority import BACKDATE, Purpose
 from tatu.core.certificate import CertificateToSign, CertificateType
 from tatu.core.enrolment import EnrolmentToken
-from tatu.core.errors import Conflict, Denied, Gone, Malformed, NotFound
+from tatu.core.errors import Conflict, Denied, Gone, Malformed, NotFound, PermissionEnded
 from tatu.core.host import Host
 from tatu.core.identity import Identity
 from tatu.core.keys import PublicKey
@@ -23,14 +23,16 @@ from tatu.ports import (
     Ledger,
     LedgerCertificate,
     Randomness,
+    Snapshot,
     Verifier,
 )
 from tatu.service.audit import event
-from tatu.service.issuance import NONCE, facts, listed
+from tatu.service.issuance import NONCE, listed
 from tatu.service.statements import Statements, statement_keys
 
 _PAGE = 1000
 _UNPROVEN = "the enrolment token does not prove this request"
+_BLOCKED = "this host is blocked; an administrator can clear the block"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +104,10 @@ class Enrolment:
         `NotFound` for no authority, `Malformed`, `Denied` for a name outside of the DNS suffix,
         `Conflict` when another live host holds a name or address.
         """
-        authority = self.ledger.authorities.get(authority_id)
+        snapshot = self.ledger.authorities.snapshot(authority_id)
+        authority = snapshot.authority
+        if host_id in snapshot.blocked_hosts:
+            raise Denied(_BLOCKED)
         now = self.clock()
         wanted = Host(
             id=host.host_id(host_id),
@@ -143,16 +148,22 @@ class Enrolment:
         for a signature that a key did not make; `Conflict` (reported on the host) for other keys
         than it has enrolled, or keys that serve another purpose; `Malformed`; `Unavailable`.
         """
-        secret, found, mark = self._proven(redemption, request_id)
+        try:
+            return self._redeem(redemption, request_id)
+        except PermissionEnded:  # maybe an older loss than this admission: look again, once
+            return self._redeem(redemption, request_id)
+
+    def _redeem(self, redemption: Redemption, request_id: str) -> Answer:
+        secret, snapshot, found = self._proven(redemption, request_id)
+        if found.id in snapshot.blocked_hosts:
+            raise Denied(_BLOCKED)
         self._check_signatures(redemption)
         found = self._bind(redemption, found, request_id)
-        authority = self.ledger.authorities.get(found.authority)
         certificates = [
-            self._certificate(authority, found, key, mark, request_id)
-            for key in redemption.host_keys
+            self._certificate(snapshot, found, key, request_id) for key in redemption.host_keys
         ]
         self._end_others(found, certificates, request_id)
-        text = self._answer(authority, found, [c.line for c in certificates])
+        text = self._answer(found, [certificate.line for certificate in certificates])
         mac = enrolment.answer_mac(secret, redemption.nonce, text.encode())
         return Answer(text=text, mac=mac)
 
@@ -182,16 +193,17 @@ class Enrolment:
 
     # --- redeeming
 
-    def _proven(self, redemption: Redemption, request_id: str) -> tuple[bytes, Host, int]:
-        """Return the secret, the host that proved to have it, and the mark before it was read.
+    def _proven(self, redemption: Redemption, request_id: str) -> tuple[bytes, Snapshot, Host]:
+        """Return the secret, and the authority and host that were read before it was checked.
 
         The MAC is made for hosts that are not there too: neither text nor time tells.
         """
-        mark = self.ledger.cut_offs.mark()
         now = self.clock()
+        snapshot: Snapshot | None = None
         found: Host | None = None
         epoch = 0  # epochs begin with 1: there is no such secret
         try:
+            snapshot = self.ledger.authorities.snapshot(redemption.authority)
             found = self.ledger.hosts.get(redemption.authority, redemption.host, scope=None)
             epoch = found.epoch
         except NotFound:
@@ -203,17 +215,16 @@ class Enrolment:
             proven = False
         else:
             proven = True
-        if found is not None and proven and now < found.admitted_until:
-            return secret, found, mark
+        if snapshot and found and proven and now < found.admitted_until:
+            return secret, snapshot, found
         self.ledger.audit.append(
             event(
                 "host.enrolment-denied",
                 by=SYSTEM,
                 at=now,
                 subject=redemption.host,
-                authority=found.authority if found else None,
+                authority=snapshot.authority.id if snapshot else None,
                 request_id=request_id,
-                claimed_authority=redemption.authority,
             )
         )
         raise Denied(_UNPROVEN)
@@ -297,18 +308,19 @@ class Enrolment:
             raise
 
     def _certificate(
-        self, authority: Authority, found: Host, key: PublicKey, mark: int, request_id: str
+        self, snapshot: Snapshot, found: Host, key: PublicKey, request_id: str
     ) -> LedgerCertificate:
         """Return the key's certificate of this enrolment, issued now unless it lives well yet."""
         now = self.clock().replace(microsecond=0)
-        signature_key = authority.active(Purpose.HOST)
+        profile = snapshot.authority.profile
+        signature_key = snapshot.authority.active(Purpose.HOST)
         for held in self._live(found.authority, found.id, key):
             if (
                 found.enrolled_at is not None
                 and held.issued_at >= found.enrolled_at.replace(microsecond=0)
                 and held.principals == found.principals
                 and held.signature_key == signature_key.public_key.fingerprint
-                and now < held.valid_before - authority.profile.host_validity / 2
+                and now < held.valid_before - profile.host_validity / 2
             ):
                 return held
         serial = self.ledger.certificates.reserve(found.authority)
@@ -319,7 +331,7 @@ class Enrolment:
             key_id=f"host_{found.id}_{serial}",
             principals=found.principals,
             valid_after=now - BACKDATE,
-            valid_before=now + authority.profile.host_validity,
+            valid_before=now + profile.host_validity,
             critical_options={},
             extensions={},
             signature_key=signature_key.public_key,
@@ -330,7 +342,7 @@ class Enrolment:
         issued = IssuedCertificate(
             authority=found.authority,
             certificate=certificate,
-            mark=mark,
+            mark=snapshot.mark,
             topics=frozenset(
                 {
                     losses.host(found.authority, found.id),
@@ -350,7 +362,6 @@ class Enrolment:
                 subject=found.id,
                 authority=found.authority,
                 request_id=request_id,
-                **facts(issued),
             ),
         )
         return listed(issued)
@@ -394,13 +405,13 @@ class Enrolment:
         )
         return self.ledger.certificates.list(wanted, limit=_PAGE, marker=None).items
 
-    def _answer(self, authority: Authority, found: Host, certificates: Sequence[str]) -> str:
-        newest = self.statements.newest(authority.id)
+    def _answer(self, found: Host, certificates: Sequence[str]) -> str:
+        newest = self.statements.newest(found.authority)
         contents = statement.decode(newest.statement)
-        base = f"{self.settings.url}/v2/authorities/{authority.id}"
+        base = f"{self.settings.url}/v2/authorities/{found.authority}"
         answer = {
             "deployment": self.deployment,
-            "authority": authority.id,
+            "authority": found.authority,
             "host": found.id,
             "certificates": certificates,
             "statement": newest.statement.decode(),

@@ -71,14 +71,14 @@ class Issuance:
         """
         try:
             try:
-                return self._issue(identity, authority_id, wanted, proof, request_id, cached=True)
+                return self._issue(identity, authority_id, wanted, proof, request_id)
             except PermissionEnded:
                 # Something ended after the caller was looked up, maybe not what this needs: ask
                 # again, past every cache, and decide anew. A second loss meanwhile is an answer.
                 again = self.identities.authenticate(request, cached=False)
                 if (again.issuer, again.subject) != (identity.issuer, identity.subject):
                     raise Unauthenticated("the token became another caller's") from None
-                return self._issue(again, authority_id, wanted, proof, request_id, cached=False)
+                return self._issue(again, authority_id, wanted, proof, request_id)
         except Denied as error:
             self.ledger.audit.append(
                 event(
@@ -128,10 +128,8 @@ class Issuance:
         wanted: Wanted,
         proof: str,
         request_id: str,
-        *,
-        cached: bool,
     ) -> Issued:
-        snapshot = self.ledger.authorities.snapshot(authority_id, cached=cached)
+        snapshot = self.ledger.authorities.snapshot(authority_id)
         now = self.clock().replace(microsecond=0)
         grant = policy.decide(snapshot.authority, identity, wanted, self.role_map, now)
         self._check_blocks(snapshot, identity, wanted)
@@ -178,7 +176,6 @@ class Issuance:
                 subject=identity.subject,
                 authority=authority_id,
                 request_id=request_id,
-                **facts(issued),
                 left_out=_told(grant),
             ),
         )
@@ -219,19 +216,6 @@ class Issuance:
 
 def _told(grant: Grant) -> list[dict[str, str]]:
     return [{"role": out.role.name, "reason": out.reason} for out in grant.left_out]
-
-
-def facts(issued: IssuedCertificate) -> dict[str, object]:
-    """Return what the audit chain says of a certificate: enough to know it again (S19)."""
-    contents = issued.certificate.contents
-    return {
-        "serial": contents.serial,
-        "key_id": contents.key_id,
-        "principals": list(contents.principals),
-        "subject_key": contents.subject_key.fingerprint,
-        "signature_key": contents.signature_key.fingerprint,
-        "valid_before": contents.valid_before.isoformat(),
-    }
 
 
 def listed(issued: IssuedCertificate) -> LedgerCertificate:
