@@ -1,0 +1,127 @@
+"""Identities of the embedded directory, by bearer token (security.md S7)."""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from oslo_config import cfg
+
+from tatu.core import bearer
+from tatu.core.errors import NotFound, Unauthenticated
+from tatu.core.identity import Identity, Role
+from tatu.drivers.loading import Driver
+from tatu.ports import Clock, CutOffs, Directory, IdentityProvider, Request, SignIns
+
+ISSUER = "local"
+CACHED = timedelta(seconds=10)
+_MAX_CACHED = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Local(IdentityProvider):
+    """Knows whoever signed in to the embedded directory.
+
+    An identity may be up to 10 s old when `cached`; its mark tells (S4). Those who may administer
+    are looked up each time.
+    """
+
+    directory: Directory
+    sign_ins: SignIns
+    cut_offs: CutOffs
+    clock: Clock
+    _cache: OrderedDict[str, Identity] = field(default_factory=OrderedDict, init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    def authenticate(self, request: Request, *, cached: bool = True) -> Identity:
+        """Return whom the bearer token speaks for."""
+        digest = bearer.digest(bearer.from_header(request.headers.get("authorization")))
+        found = self._remembered(digest) if cached else None
+        if found is None:
+            found = self._find(digest)
+            self._remember(digest, found)
+        return found
+
+    def effective_roles(self, subject: str, project: str) -> frozenset[Role]:
+        """Return the roles that a user has in a project at this moment."""
+        return self.directory.effective_roles(subject, project)
+
+    def roles(self) -> frozenset[Role]:
+        """Return all roles."""
+        return frozenset(self.directory.roles())
+
+    def check(self) -> None:
+        """Ask the directory something."""
+        self.cut_offs.mark()
+
+    def forget(self, digest: str) -> None:
+        """Drop what is remembered of a token, because it was ended."""
+        with self._lock:
+            self._cache.pop(digest, None)
+
+    def _find(self, digest: str) -> Identity:
+        mark = self.cut_offs.mark()  # before anything is looked up (S4)
+        now = self.clock()
+        token = self.sign_ins.token(digest, now)
+        try:
+            user = self.directory.user(token.user)
+        except NotFound:
+            raise Unauthenticated("the token's user is gone") from None
+        keys = {key.public_key.fingerprint for key in self.directory.keys(user.id)}
+        # Taking a key away ends its tokens; one that was just being made could have been missed.
+        if not user.enabled or user.id != token.user or token.key not in keys:
+            raise Unauthenticated("the token's user or key is disabled")
+        project = token.project
+        return Identity(
+            issuer=ISSUER,
+            subject=user.id,
+            name=user.name,
+            project=project,
+            roles=frozenset()
+            if project is None
+            else self.directory.effective_roles(user.id, project),
+            mark=mark,
+            validated_at=now,
+            expires_at=token.expires_at,
+            fresh=token.fresh,
+        )
+
+    def _remembered(self, digest: str) -> Identity | None:
+        with self._lock:
+            found = self._cache.get(digest)
+        now = self.clock()
+        # A clock that was set back must not lengthen anything.
+        if found is None or not found.validated_at <= now < found.validated_at + CACHED:
+            return None
+        return found if now < found.expires_at else None
+
+    def _remember(self, digest: str, identity: Identity) -> None:
+        if identity.fresh:
+            return
+        with self._lock:
+            self._cache[digest] = identity
+            self._cache.move_to_end(digest)
+            if len(self._cache) > _MAX_CACHED:
+                self._cache.popitem(last=False)
+
+
+def _build(
+    options: cfg.ConfigOpts.GroupAttr,
+    *,
+    directory: Directory,
+    sign_ins: SignIns,
+    cut_offs: CutOffs,
+    clock: Clock,
+) -> Local:
+    return Local(directory=directory, sign_ins=sign_ins, cut_offs=cut_offs, clock=clock)
+
+
+OPTIONS = (
+    cfg.BoolOpt(
+        "hardware_keys_for_administrators",
+        default=False,
+        help="Whoever has the role admin signs in to administer with a security key (FIDO) only.",
+    ),
+)
+
+driver = Driver(section="identity_local", options=OPTIONS, build=_build)

@@ -1,0 +1,64 @@
+"""Finding a driver by the name that the operator wrote.
+
+Drivers are entry points, ours as much as anyone's: group `tatu.<port>`, the driver's name, and an
+object of class `Driver`.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+
+from oslo_config import cfg
+
+from tatu.core.errors import Malformed
+
+PORTS = ("identity", "keystore")
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Driver(Generic[P]):
+    """One way to fill a port.
+
+    `section` of the configuration holds its `options`. `build` gets that section, and every port
+    that it names as a keyword: `build(options, *, secrets, randomness)`.
+    """
+
+    section: str
+    options: Sequence[cfg.Opt]
+    build: Callable[..., P]
+
+
+def find(port: str, name: str) -> Driver[Any]:
+    """Return a driver; raises `Malformed`, with the names there are."""
+    for entry in _entries(port):
+        if entry.name == name:
+            driver: Driver[Any] = entry.load()
+            return driver
+    known = ", ".join(entry.name for entry in _entries(port))
+    raise Malformed(f"[{port}] driver = {name}: there is no such driver, only {known}")
+
+
+def build(driver: Driver[P], conf: cfg.ConfigOpts, ports: Mapping[str, object]) -> P:
+    """Build a driver with the ports that it names, and no others."""
+    named = [
+        parameter.name
+        for parameter in inspect.signature(driver.build).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    ]
+    return driver.build(conf[driver.section], **{name: ports[name] for name in named})
+
+
+def list_opts() -> Iterator[tuple[str, Sequence[cfg.Opt]]]:
+    """Return the options of every driver that is installed (entry point `oslo.config.opts`)."""
+    for port in PORTS:
+        for entry in _entries(port):
+            driver = entry.load()
+            yield driver.section, driver.options
+
+
+def _entries(port: str) -> list[EntryPoint]:
+    return sorted(entry_points(group=f"tatu.{port}"), key=lambda entry: entry.name)
