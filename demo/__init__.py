@@ -1,0 +1,1 @@
+"""Tatu on one machine: the journey of `make demo` and the server of `make serve`."""
