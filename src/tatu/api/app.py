@@ -1,0 +1,120 @@
+"""The WSGI application: every route, and the order of everything around them."""
+
+from collections.abc import Mapping
+
+import falcon
+from falcon import Request, Response
+
+from tatu.api import (
+    assignments,
+    audit_events,
+    authorities,
+    certificates,
+    enrolments,
+    groups,
+    hosts,
+    openapi,
+    problems,
+    projects,
+    publications,
+    revocations,
+    roles,
+    sign_ins,
+    system,
+    users,
+)
+from tatu.api.endpoint import Endpoint
+from tatu.api.metrics import Metrics
+from tatu.api.newest import Newest
+from tatu.api.observation import Observation
+from tatu.api.operation import Operation, Shared
+from tatu.api.parts import Parts
+from tatu.api.readiness import Ready
+from tatu.core.errors import TatuError
+
+_AUTHORITY = "/v2/authorities/{authority}"
+
+ROUTES: Mapping[str, Mapping[str, Operation]] = {
+    # for anyone
+    "/": {"GET": system.versions},
+    "/healthz": {"GET": system.health},
+    "/readyz": {"GET": system.readiness},
+    "/metrics": {"GET": system.metrics},
+    "/v2": {"GET": system.version},
+    "/v2/openapi.json": {"GET": system.openapi},
+    f"{_AUTHORITY}/public-keys": {"GET": publications.public_keys},
+    f"{_AUTHORITY}/statement": {"GET": publications.statement},
+    f"{_AUTHORITY}/krl": {"GET": publications.newest_krl},
+    f"{_AUTHORITY}/krl/{{version}}": {"GET": publications.krl},
+    "/v2/enrolments": {"POST": enrolments.redeem},
+    "/v2/challenges": {"POST": sign_ins.challenge},
+    "/v2/tokens": {"POST": sign_ins.token},
+    # with a token
+    "/v2/tokens/current": {"DELETE": sign_ins.end_token},
+    "/v2/whoami": {"GET": sign_ins.whoami},
+    "/v2/authorities": {"GET": authorities.listed, "POST": authorities.create},
+    _AUTHORITY: {"GET": authorities.show, "PATCH": authorities.change},
+    f"{_AUTHORITY}/keys": {"POST": authorities.add_key},
+    f"{_AUTHORITY}/keys/{{fingerprint:path}}": {"PATCH": authorities.change_key},
+    f"{_AUTHORITY}/user-certificates": {"POST": certificates.create},
+    f"{_AUTHORITY}/user-certificates/batch": {"POST": certificates.create_batch},
+    f"{_AUTHORITY}/user-certificates/{{serial}}": {"GET": certificates.show_user},
+    f"{_AUTHORITY}/host-certificates/{{serial}}": {"GET": certificates.show_host},
+    f"{_AUTHORITY}/certificates/{{serial}}/status": {"GET": certificates.status},
+    "/v2/user-certificates": {"GET": certificates.list_user},
+    "/v2/host-certificates": {"GET": certificates.list_host},
+    f"{_AUTHORITY}/revocations": {"POST": revocations.create},
+    f"{_AUTHORITY}/blocks": {"GET": revocations.list_blocks},
+    f"{_AUTHORITY}/blocks/{{block}}": {"DELETE": revocations.lift_block},
+    "/v2/hosts": {"GET": hosts.listed},
+    f"{_AUTHORITY}/hosts/{{host}}": {"GET": hosts.show, "DELETE": hosts.delete},
+    f"{_AUTHORITY}/enrolment-tokens": {"POST": hosts.admit},
+    "/v2/audit-events": {"GET": audit_events.listed},
+    # the embedded directory
+    "/v2/projects": {"GET": projects.listed, "POST": projects.create},
+    "/v2/projects/{project}": {
+        "GET": projects.show,
+        "PATCH": projects.change,
+        "DELETE": projects.delete,
+    },
+    "/v2/users": {"GET": users.listed, "POST": users.create},
+    "/v2/users/{user}": {"GET": users.show, "PATCH": users.change, "DELETE": users.delete},
+    "/v2/users/{user}/keys": {"GET": users.list_keys, "POST": users.add_key},
+    "/v2/users/{user}/keys/{fingerprint:path}": {"DELETE": users.remove_key},
+    "/v2/groups": {"GET": groups.listed, "POST": groups.create},
+    "/v2/groups/{group}": {"GET": groups.show, "DELETE": groups.delete},
+    "/v2/groups/{group}/members": {"GET": groups.list_members},
+    "/v2/groups/{group}/members/{user}": {
+        "PUT": groups.add_member,
+        "DELETE": groups.remove_member,
+    },
+    "/v2/roles": {"GET": roles.listed, "POST": roles.create},
+    "/v2/roles/{role}": {"GET": roles.show, "DELETE": roles.delete},
+    "/v2/assignments": {"GET": assignments.listed, "POST": assignments.create},
+    "/v2/assignments/removals": {"POST": assignments.remove},
+}
+
+
+def create_app(parts: Parts) -> falcon.App[Request, Response]:
+    """Build the application from its parts."""
+    metrics = Metrics()
+    shared = Shared(
+        parts=parts,
+        newest=Newest(
+            ledger=parts.ledger,
+            statements=parts.statements,
+            clock=parts.clock,
+            api_endpoint=parts.settings.api_endpoint,
+        ),
+        metrics=metrics,
+        ready=Ready(parts.checks),
+        openapi=openapi.document(ROUTES, parts.settings.api_endpoint),
+    )
+    app: falcon.App[Request, Response] = falcon.App(middleware=[Observation(metrics)])
+    app.req_options.keep_blank_qs_values = True  # an empty filter is refused, not overlooked
+    app.add_error_handler(Exception, problems.unexpected)
+    app.add_error_handler(TatuError, problems.tatu_error)
+    app.set_error_serializer(problems.http_error)
+    for path, operations in ROUTES.items():
+        app.add_route(path, Endpoint(shared, operations))
+    return app

@@ -1,0 +1,128 @@
+"""Authorities and their keys."""
+
+import ipaddress
+from dataclasses import replace
+from datetime import timedelta
+
+from tatu.api import paging, shown
+from tatu.api.operation import Call, operation
+from tatu.api.schemas import (
+    AuthorityChange,
+    AuthorityList,
+    AuthorityRequest,
+    AuthorityShown,
+    Fingerprint,
+    Id,
+    KeyChange,
+    KeyRequest,
+    Paging,
+    ProfileChange,
+)
+from tatu.core.authority import KeyState, Profile, Purpose
+from tatu.core.errors import Malformed, NotFound
+
+
+@operation(rule="tatu:authorities:list")
+def listed(call: Call, query: Paging) -> AuthorityList:
+    """List the authorities that the caller may know of."""
+    page = call.parts.authorities.list(only=call.scope, limit=query.limit, marker=query.marker)
+    return AuthorityList(
+        items=[shown.authority(found) for found in page.items],
+        links=paging.links(call, page.marker),
+    )
+
+
+@operation(rule="tatu:authorities:create", status=201, kept=True, publishes=True)
+def create(call: Call, body: AuthorityRequest) -> AuthorityShown:
+    """Make a project's authority: a user, a host and a statement key."""
+    caller, parts = call.caller, call.parts
+    project = body.project or caller.project
+    if project is None:
+        raise Malformed("the token has no project; name one")
+    if project != caller.project and call.scope is not None:
+        raise NotFound(f"there is no project {project!r}")
+    name = project
+    if parts.administration is not None:
+        found = parts.ledger.directory.project(project)
+        project, name = found.id, found.name
+    return shown.authority(
+        parts.authorities.create(caller, project, name, request_id=call.request_id)
+    )
+
+
+@operation(rule="tatu:authorities:show")
+def show(call: Call, authority: Id) -> AuthorityShown:
+    """Show an authority."""
+    return shown.authority(call.parts.authorities.show(authority))
+
+
+@operation(rule="tatu:authorities:change", publishes=True)
+def change(call: Call, authority: Id, body: AuthorityChange) -> AuthorityShown:
+    """Change an authority's limits; what is not named stays."""
+    found = call.parts.authorities.show(authority)
+    return shown.authority(
+        call.parts.authorities.change_profile(
+            call.caller,
+            authority,
+            _changed(found.profile, body.profile),
+            request_id=call.request_id,
+        )
+    )
+
+
+@operation(rule="tatu:authority_keys:create", status=201, kept=True, publishes=True)
+def add_key(call: Call, authority: Id, body: KeyRequest) -> AuthorityShown:
+    """Make a key that hosts learn to trust before it signs."""
+    return shown.authority(
+        call.parts.authorities.add_key(
+            call.caller, authority, Purpose(body.purpose), request_id=call.request_id
+        )
+    )
+
+
+@operation(rule="tatu:authority_keys:change", publishes=True)
+def change_key(
+    call: Call, authority: Id, fingerprint: Fingerprint, body: KeyChange
+) -> AuthorityShown:
+    """Activate or retire a key; to revoke it needs a rule of its own."""
+    if body.revoked:
+        call.parts.access.require(
+            call.caller, "tatu:authority_keys:revoke", {"authority": authority}
+        )
+    return shown.authority(
+        call.parts.authorities.change_key(
+            call.caller,
+            authority,
+            fingerprint,
+            KeyState(body.state),
+            revoked=body.revoked,
+            request_id=call.request_id,
+        )
+    )
+
+
+def _changed(profile: Profile, change: ProfileChange) -> Profile:
+    def span(seconds: int | None, now: timedelta) -> timedelta:
+        return now if seconds is None else timedelta(seconds=seconds)
+
+    return replace(
+        profile,
+        user_validity=span(change.user_validity, profile.user_validity),
+        max_user_validity=span(change.max_user_validity, profile.max_user_validity),
+        host_validity=span(change.host_validity, profile.host_validity),
+        extensions=profile.extensions
+        if change.extensions is None
+        else frozenset(change.extensions),
+        source_addresses=profile.source_addresses
+        if change.source_addresses is None
+        else tuple(map(_network, change.source_addresses)),
+        dns_suffix=profile.dns_suffix if change.dns_suffix is None else change.dns_suffix,
+        pam_sudo=profile.pam_sudo if change.pam_sudo is None else change.pam_sudo,
+    )
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise Malformed(f"{text!r} is no address or CIDR network") from error

@@ -1,0 +1,12 @@
+"""The embedded directory, where there is one."""
+
+from tatu.api.operation import Call
+from tatu.core.errors import NotFound
+from tatu.service.directory import Administration
+
+
+def administration(call: Call) -> Administration:
+    """Return what changes the directory. Raises `NotFound` when identities are not ours."""
+    if call.parts.administration is None:
+        raise NotFound("identities are administered elsewhere")
+    return call.parts.administration

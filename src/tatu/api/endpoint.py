@@ -1,0 +1,141 @@
+"""From a request to an operation and back: the same few steps, in the same order, for every route.
+
+    length → body → token → path → scope → rule → shape → Idempotency-Key → operation → answer
+
+Whoever has no token learns nothing of what is there; whoever may not see something
+learns as much as of what is absent.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from falcon import Request, Response
+
+from tatu import ports
+from tatu.api import idempotency
+from tatu.api.operation import Call, NoQuery, Operation, Shared
+from tatu.api.parts import Parts
+from tatu.api.problems import LengthRequired, TooLarge, UnsupportedMediaType
+from tatu.core.errors import Malformed, NotFound
+from tatu.core.identity import Identity
+
+_NO_BODY = hashlib.sha256(b"").hexdigest()
+
+
+class Endpoint:
+    """A path with its operations; Falcon calls `on_get` and the like."""
+
+    def __init__(self, shared: Shared, operations: Mapping[str, Operation]) -> None:
+        for method, operation in operations.items():
+            responder = _responder(shared, operation)
+            setattr(self, f"on_{method.lower()}", responder)
+            if method == "GET":
+                self.on_head = responder  # Falcon leaves the body out
+
+
+def _responder(shared: Shared, operation: Operation) -> Callable[..., None]:
+    decoder = None if operation.body is None else msgspec.json.Decoder(operation.body)
+    parts = shared.parts
+
+    def respond(req: Request, resp: Response, **segments: str) -> None:
+        body = _read(req, parts.settings.max_body)
+        facts = _facts(req, body)
+        identity = None
+        if not operation.public:
+            identity = req.context.identity = parts.identities.authenticate(facts)
+        arguments = _path(operation, segments)
+        if identity is not None:
+            _authorize(parts, operation, identity, arguments)
+        query = _query(req, operation.query)
+        if operation.query is not NoQuery:
+            arguments["query"] = query
+        if decoder is not None:
+            arguments["body"] = _body(req, body, decoder)
+        elif body:
+            raise Malformed("this request takes no body")
+        resp.status = operation.status
+        call = Call(shared=shared, request=req, response=resp, facts=facts, identity=identity)
+        _answer(call, operation, arguments)
+
+    return respond
+
+
+def _authorize(
+    parts: Parts, operation: Operation, identity: Identity, path: Mapping[str, Any]
+) -> None:
+    if "authority" in path:
+        parts.access.within(identity, path["authority"])
+    if operation.rule is not None:
+        parts.access.require(identity, operation.rule, path)
+
+
+def _answer(call: Call, operation: Operation, arguments: Mapping[str, Any]) -> None:
+    try:
+        answer = idempotency.answer(call, operation, lambda: operation.function(call, **arguments))
+    finally:
+        if operation.publishes:
+            call.shared.newest.forget()
+    if answer.body:
+        call.response.data = answer.body
+        call.response.content_type = operation.media
+
+
+def _read(req: Request, limit: int) -> bytes:
+    """Return the body; refuse one whose length is unsaid or too great before a byte is read."""
+    length = req.content_length
+    if length is None:
+        if req.method in ("POST", "PATCH") or req.get_header("Transfer-Encoding") is not None:
+            raise LengthRequired("send a Content-Length; chunked bodies are not read")
+        return b""
+    if length > limit:
+        raise TooLarge(f"a body is at most {limit} bytes")
+    body: bytes = req.bounded_stream.read(length) if length else b""
+    if len(body) != length:
+        raise Malformed("the body is shorter than its Content-Length")
+    return body
+
+
+def _facts(req: Request, body: bytes) -> ports.Request:
+    return ports.Request(
+        method=req.method,
+        path=req.path,
+        body_digest=hashlib.sha256(body).hexdigest() if body else _NO_BODY,
+        headers={name.lower(): value for name, value in req.headers.items()},
+    )
+
+
+def _path(operation: Operation, segments: Mapping[str, str]) -> dict[str, Any]:
+    """Read the parts of the path; what none could ever be is not there."""
+    try:
+        return {
+            name: msgspec.convert(segments[name], kind, strict=False)
+            for name, kind in operation.path.items()
+        }
+    except msgspec.ValidationError:
+        raise NotFound("there is nothing at this path") from None
+
+
+def _query(req: Request, kind: type[msgspec.Struct]) -> Any:
+    for name, value in req.params.items():
+        if isinstance(value, list):
+            raise Malformed(f"query parameter {name!r} stands there twice")
+    try:
+        return msgspec.convert(req.params, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise Malformed(f"query: {error}") from None
+
+
+def _body(req: Request, body: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
+    media = (req.content_type or "").partition(";")[0].strip().lower()
+    if media != "application/json":
+        raise UnsupportedMediaType("the body must be application/json")
+    try:
+        return decoder.decode(body)
+    except UnicodeDecodeError:
+        raise Malformed("body: it is not UTF-8") from None
+    except msgspec.DecodeError as error:  # its subclass ValidationError names the path
+        raise Malformed(f"body: {error}") from None
+    except RecursionError:
+        raise Malformed("body: it nests too deep") from None

@@ -1,0 +1,57 @@
+"""Hosts, and the tokens that admit them."""
+
+from datetime import timedelta
+
+from tatu.api import paging, shown
+from tatu.api.operation import Call, operation
+from tatu.api.schemas import (
+    EnrolmentTokenRequest,
+    EnrolmentTokenShown,
+    HostFilters,
+    HostId,
+    HostList,
+    HostShown,
+    Id,
+)
+
+
+@operation(rule="tatu:hosts:list")
+def listed(call: Call, query: HostFilters) -> HostList:
+    """List hosts."""
+    page = call.parts.ledger.hosts.list(
+        authorities=paging.scope(call, query.authority), limit=query.limit, marker=query.marker
+    )
+    return HostList(
+        items=[shown.host(found) for found in page.items], links=paging.links(call, page.marker)
+    )
+
+
+@operation(rule="tatu:hosts:show")
+def show(call: Call, authority: Id, host: HostId) -> HostShown:
+    """Show a host."""
+    return shown.host(call.parts.ledger.hosts.get(authority, host, scope=(authority,)))
+
+
+@operation(rule="tatu:hosts:delete", publishes=True)
+def delete(call: Call, authority: Id, host: HostId) -> None:
+    """Delete a host: its certificates end, its names are free again."""
+    call.parts.revocation.delete_host(call.caller, authority, host, request_id=call.request_id)
+
+
+@operation(rule="tatu:enrolment_tokens:create", status=201)
+def admit(call: Call, authority: Id, body: EnrolmentTokenRequest) -> EnrolmentTokenShown:
+    """Admit a host, or admit it again, and get its one-time token."""
+    admission = call.parts.enrolment.admit(
+        call.caller,
+        authority,
+        body.host,
+        names=tuple(body.names),
+        addresses=tuple(body.addresses),
+        validity=None if body.validity is None else timedelta(seconds=body.validity),
+        request_id=call.request_id,
+    )
+    return EnrolmentTokenShown(
+        token=str(admission.token),
+        host=shown.host(admission.host),
+        expires_at=shown.when(admission.host.admitted_until),
+    )

@@ -1,0 +1,43 @@
+"""What Prometheus reads: requests by route, method and status, and how long they took."""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
+
+class Metrics:
+    """The counters of this process; behind several processes each scrape sees one of them."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "tatu_api_requests",
+            "Requests answered",
+            ("route", "method", "status"),
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "tatu_api_request_seconds",
+            "How long a request took",
+            ("route",),
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._counted: dict[tuple[str, str, int], Counter] = {}
+        self._timed: dict[str, Histogram] = {}
+
+    def observe(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count a request; routes are templates, so that there are few of them."""
+        counted = self._counted.get((route, method, status))
+        if counted is None:
+            counted = self._requests.labels(route, method, str(status))
+            self._counted[route, method, status] = counted
+        counted.inc()
+        timed = self._timed.get(route)
+        if timed is None:
+            timed = self._timed[route] = self._seconds.labels(route)
+        timed.observe(seconds)
+
+    def text(self) -> bytes:
+        """Write all that was counted, in Prometheus's text format."""
+        return generate_latest(self._registry)

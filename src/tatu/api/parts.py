@@ -1,0 +1,82 @@
+"""What the API is made of: handed over whole by whoever composes it."""
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from tatu.api.access import Access
+from tatu.ports import Clock, IdentityProvider, Ledger
+from tatu.service.authorities import Authorities
+from tatu.service.directory import Administration
+from tatu.service.enrolment import Enrolment
+from tatu.service.issuance import Issuance
+from tatu.service.revocation import Revocation
+from tatu.service.signin import SignIn
+from tatu.service.statements import Statements
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """So many in a window."""
+
+    count: int
+    window: timedelta = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """How often things may be asked for.
+
+    Those by address are wide: hosts share the metadata proxy's, people their office's (S10).
+    Those by user are, too: anyone may name any user.
+    """
+
+    sign_in_user: Rate = Rate(count=300)
+    sign_in_key: Rate = Rate(count=60)
+    sign_in_address: Rate = Rate(count=600)
+    enrolment_host: Rate = Rate(count=30)
+    enrolment_address: Rate = Rate(count=600)
+    certificates_account: Rate = Rate(count=6000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What an operator decides about HTTP.
+
+    `api_endpoint` is the URL that callers use, with no slash at its end. `X-Forwarded-For` counts
+    only when it comes from one of `trusted_proxies`. `max_body` is in bytes.
+    """
+
+    api_endpoint: str
+    identity_driver: str = "local"
+    max_body: int = 2**20
+    trusted_proxies: tuple[Network, ...] = ()
+    rates: Rates = field(default_factory=Rates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """All that the routes call.
+
+    `administration` and `sign_in` are None when the identities are not ours to administer; what
+    needs them is then not there. `checks` are what `/readyz` asks: each raises a `TatuError` with
+    what is wrong.
+    """
+
+    deployment: str
+    settings: Settings
+    access: Access
+    clock: Clock
+    identities: IdentityProvider
+    ledger: Ledger
+    issuance: Issuance
+    authorities: Authorities
+    enrolment: Enrolment
+    revocation: Revocation
+    statements: Statements
+    administration: Administration | None
+    sign_in: SignIn | None
+    checks: Mapping[str, Callable[[], None]]

@@ -1,0 +1,64 @@
+"""Signing in by SSH key: challenges and tokens; and who the caller is then."""
+
+from tatu.api import limits, shown
+from tatu.api.operation import Call, operation
+from tatu.api.schemas import ChallengeRequest, ChallengeShown, TokenRequest, TokenShown, WhoAmI
+from tatu.core.challenge import SignInPurpose
+from tatu.core.errors import NotFound
+from tatu.core.keys import PublicKey
+from tatu.service.signin import SignIn
+
+
+@operation(public=True, status=201)
+def challenge(call: Call, body: ChallengeRequest) -> ChallengeShown:
+    """Return what a key must sign within a minute; the same whoever exists."""
+    public_key = PublicKey.parse(body.public_key)
+    rates = call.parts.settings.rates
+    limits.take(call.parts, "sign-in-user", rates.sign_in_user, body.user)
+    limits.take(call.parts, "sign-in-key", rates.sign_in_key, public_key.fingerprint)
+    _count_address(call)
+    made = _sign_in(call).challenge(
+        user=body.user,
+        project=body.project,
+        public_key=public_key,
+        purpose=SignInPurpose(body.purpose),
+    )
+    return ChallengeShown(
+        id=made.id, message=made.message.decode(), expires_at=shown.when(made.expires_at)
+    )
+
+
+@operation(public=True, status=201)
+def token(call: Call, body: TokenRequest) -> TokenShown:
+    """Give a token for a signed challenge, which is used up by this."""
+    _count_address(call)
+    signed_in = _sign_in(call).redeem(body.challenge, body.signature, request_id=call.request_id)
+    return TokenShown(
+        token=signed_in.token,
+        expires_at=shown.when(signed_in.identity.expires_at),
+        identity=shown.identity(signed_in.identity),
+    )
+
+
+@operation()
+def whoami(call: Call) -> WhoAmI:
+    """Tell who the caller is."""
+    return shown.identity(call.caller)
+
+
+@operation()
+def end_token(call: Call) -> None:
+    """End the token that this request came with."""
+    _, _, text = call.facts.headers.get("authorization", "").partition(" ")
+    _sign_in(call).end(call.caller, text.strip(), request_id=call.request_id)
+
+
+def _count_address(call: Call) -> None:
+    where = limits.address(call.request, call.parts.settings.trusted_proxies)
+    limits.take(call.parts, "sign-in-address", call.parts.settings.rates.sign_in_address, where)
+
+
+def _sign_in(call: Call) -> SignIn:
+    if call.parts.sign_in is None:
+        raise NotFound("users sign in elsewhere")
+    return call.parts.sign_in

@@ -1,0 +1,52 @@
+"""What anyone may ask of a deployment: versions, health, metrics, and what else there is."""
+
+from tatu.api.operation import Call, operation
+from tatu.api.schemas import Health, Link, Readiness, Version, VersionEntry, Versions
+
+
+@operation(public=True, status=300)
+def versions(call: Call) -> Versions:
+    """List the versions of the API."""
+    href = f"{call.parts.settings.api_endpoint}/v2"
+    current = VersionEntry(id="v2", status="CURRENT", links=[Link(rel="self", href=href)])
+    return Versions(versions=[current])
+
+
+@operation(public=True)
+def version(call: Call) -> Version:
+    """Tell what a client must know before it signs in."""
+    settings = call.parts.settings
+    return Version(
+        version="v2",
+        deployment=call.parts.deployment,
+        identity=settings.identity_driver,
+        url=settings.api_endpoint,
+    )
+
+
+@operation(public=True)
+def health(call: Call) -> Health:
+    """Tell that the process answers."""
+    return Health(status="ok")
+
+
+@operation(public=True)
+def readiness(call: Call) -> Readiness:
+    """Tell whether each part that is needed answers; 503 when one does not."""
+    checks = call.shared.ready.checks()
+    ready = all(found == "ok" for found in checks.values())
+    if not ready:
+        call.response.status = 503
+    return Readiness(status="ready" if ready else "unready", checks=checks)
+
+
+@operation(public=True, media="text/plain; version=0.0.4; charset=utf-8")
+def metrics(call: Call) -> bytes:
+    """Count what was done, for Prometheus."""
+    return call.shared.metrics.text()
+
+
+@operation(public=True)
+def openapi(call: Call) -> bytes:
+    """Describe this API (OpenAPI 3.1)."""
+    return call.shared.openapi
