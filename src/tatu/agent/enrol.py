@@ -101,7 +101,7 @@ def _redeem(
         ],
     }
     envelope = http.parsed(server.post("/v2/enrolments", request, limit=_MAX_ANSWER))
-    body = http.text(envelope, "answer").encode(errors="replace")
+    body = http.text(envelope, "answer").encode()
     invitation.check_answer(nonce, body, http.text(envelope, "mac"))
     answer = http.parsed(body)
     for name, expected in (

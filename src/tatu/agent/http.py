@@ -9,6 +9,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -113,9 +114,12 @@ def parsed(body: bytes) -> dict[str, Any]:
 def text(value: dict[str, Any], name: str) -> str:
     """Return a text of an answer; raises `Malformed`."""
     found = value.get(name)
-    if not isinstance(found, str):
-        raise Malformed(f"the server's answer has no {name} that is a text")
-    return found
+    if isinstance(found, str):
+        # JSON can name halves of characters, which no text has
+        with suppress(UnicodeEncodeError):
+            found.encode()
+            return found
+    raise Malformed(f"the server's answer has no {name} that is a text")
 
 
 def _is_loopback(host: str) -> bool:

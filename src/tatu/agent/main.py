@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import NoReturn
 
 from tatu.agent import VERSION, token
 from tatu.agent.enrol import enrol
@@ -51,8 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Never repeats a token that was given as an argument: what it says ends in logs."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(re.sub(r"tatu-enrol-[^\s']*", "(a token)", message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+    common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     common.add_argument("--root", metavar="DIR", default="/", help="where etc and var are")
     common.add_argument(
         "--sshd-config", metavar="FILE", help="DIR/etc/ssh/sshd_config if not given"
@@ -65,10 +74,13 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         help="how to reload sshd, if neither systemd nor a pid file says",
     )
-    parser = argparse.ArgumentParser(prog="tatu-agent", description="Keep sshd in step with Tatu.")
+    # Abbreviated, --token TOKEN would be a file's name
+    parser = _Parser(prog="tatu-agent", allow_abbrev=False, description="Obey a Tatu authority.")
     parser.add_argument("--version", action="version", version=f"tatu-agent {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    enrolling = commands.add_parser("enrol", parents=[common], help="redeem an enrolment token")
+    enrolling = commands.add_parser(
+        "enrol", parents=[common], allow_abbrev=False, help="redeem an enrolment token"
+    )
     enrolling.add_argument(
         "--token-file",
         metavar="FILE",
@@ -78,7 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     enrolling.add_argument(
         "--insecure-http", action="store_true", help="allow http that leaves this machine"
     )
-    commands.add_parser("sync", parents=[common], help="fetch and obey the newest statement")
+    commands.add_parser(
+        "sync", parents=[common], allow_abbrev=False, help="fetch and obey the newest statement"
+    )
     return parser
 
 
@@ -89,8 +103,12 @@ def _token(file: str | None) -> str:
     elif file == "-":
         text = sys.stdin.read(token.MAX_SIZE + 2)
     else:
-        with Path(file).open(encoding="ascii", errors="replace") as opened:
-            text = opened.read(token.MAX_SIZE + 2)
+        try:
+            with Path(file).open(encoding="ascii", errors="replace") as opened:
+                text = opened.read(token.MAX_SIZE + 2)
+        except OSError as error:
+            # without the name: it might be the token
+            raise AgentError(f"cannot read the token's file: {error.strerror}") from None
     if not text.strip():
         raise AgentError(f"no token: give --token-file, or set {_TOKEN_VARIABLE}")
     return text.strip()

@@ -67,7 +67,7 @@ def verified(text: str, signature: str, keys: tuple[str, ...]) -> Statement:
 
     The signature comes first: nothing is read of what nobody signed.
     """
-    message = text.encode(errors="replace")
+    message = text.encode()
     if len(message) > statement.MAX_SIZE:
         raise AgentError(f"the statement is over {statement.MAX_SIZE} bytes")
     signatures.verify(message, signature, keys, signatures.STATEMENT)

@@ -1,0 +1,145 @@
+"""A host that the agent keeps, and real ssh logins to it."""
+
+import os
+import socket
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tatu.core.certificate import CertificateType
+from tatu.core.keys import PublicKey
+from tests.fakes.agent_host import ACCOUNT, AgentHost, make_keys
+from tests.fakes.tatu_server import FakeTatu, certify
+
+
+class Sshd:
+    """sshd on loopback with the host's configuration; reloaded by its pid."""
+
+    def __init__(self, host):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.log = host.root / "sshd.log"
+        pid_file = host.root / "sshd.pid"
+        host.config.write_text(
+            host.config.read_text() + f"ListenAddress 127.0.0.1:{self.port}\nPidFile {pid_file}\n"
+        )
+        self.reload = f"sh -c 'kill -HUP $(cat {pid_file})'"
+        self.process = subprocess.Popen(
+            ["/usr/sbin/sshd", "-D", "-f", host.config, "-E", self.log]
+        )
+        self.wait()
+
+    def wait(self):
+        """Wait until a connection is greeted."""
+        until = time.monotonic() + 10
+        while True:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                    if connection.recv(4) == b"SSH-":
+                        return
+            except OSError:
+                pass
+            assert time.monotonic() < until, self.log.read_text()
+            time.sleep(0.01)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@pytest.fixture
+def tatu():
+    server = FakeTatu(accounts={ACCOUNT: ("admin",)})
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def host(tmp_path, tmp_path_factory):
+    return AgentHost(tmp_path / "host", make_keys(tmp_path_factory.mktemp("keys")))
+
+
+@pytest.fixture
+def sshd(host):
+    running = Sshd(host)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def login(tatu, sshd, tmp_path):
+    """Log in with a certificate of these principals and this serial, without a question."""
+    key = tmp_path / "id"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    line = f"@cert-authority db-1 {tatu.host_key.public}\n"
+    (tmp_path / "known_hosts").write_text(line)
+
+    def attempt(principals, serial=3, certified=True):
+        now = datetime.now(UTC).replace(microsecond=0)
+        certificate = certify(
+            tatu.user_key,
+            PublicKey.parse((tmp_path / "id.pub").read_text()),
+            principals,
+            type=CertificateType.USER,
+            serial=serial,
+            key_id=f"alice_{serial}",
+            valid_before=now + timedelta(hours=1),
+        )
+        (tmp_path / "id-cert.pub").write_text(certificate.line + "\n")
+        options = {
+            "BatchMode": "yes",
+            "IdentitiesOnly": "yes",
+            "StrictHostKeyChecking": "yes",
+            "UserKnownHostsFile": tmp_path / "known_hosts",
+            "GlobalKnownHostsFile": "/dev/null",
+            "HostKeyAlias": "db-1",
+            "CertificateFile": tmp_path / "id-cert.pub" if certified else "/dev/null",
+            "IdentityFile": key,
+        }
+        arguments = [f"-o{name}={value}" for name, value in options.items()]
+        target = ["-p", str(sshd.port), f"{ACCOUNT}@127.0.0.1", "echo in"]
+        return subprocess.run(
+            ["ssh", "-F", "none", *arguments, *target],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            env={**os.environ, "SSH_AUTH_SOCK": ""},
+        )
+
+    return attempt
+
+
+def test_access_begins_with_a_certificate_and_ends_with_the_next_sync(host, tatu, sshd, login):
+    before = login(("admin",))
+    assert before.returncode == 255
+    assert "Host key verification failed" in before.stderr
+    assert host.enrol(tatu.token, "--reload-command", sshd.reload) == 0
+    sshd.wait()
+    let_in = login(("admin",))
+    assert let_in.stdout == "in\n", let_in.stderr + sshd.log.read_text()
+    assert login((ACCOUNT,)).returncode == 255, "a principal is not an account"
+    assert login(("member",)).returncode == 255
+    tatu.revoked = frozenset({3})
+    tatu.publish()
+    assert host.sync() == 0
+    assert login(("admin",)).returncode == 255
+    assert "revoked by file" in sshd.log.read_text()
+    assert login(("admin",), serial=4).returncode == 0
+    tatu.publish(accounts={"nobody-here": ("admin",)})
+    assert host.sync() == 0
+    assert login(("admin",), serial=4).returncode == 255
+
+
+def test_an_authorized_key_opens_no_managed_account(host, tatu, sshd, login, tmp_path):
+    keys = tmp_path / "authorized_keys"
+    keys.write_text((tmp_path / "id.pub").read_text())
+    host.config.write_text(f"{host.config.read_text()}AuthorizedKeysFile {keys}\n")
+    tatu.publish(accounts={ACCOUNT: ("alice",)})
+    assert host.enrol(tatu.token, "--reload-command", sshd.reload) == 0
+    sshd.wait()
+    assert login(("admin",), certified=False).returncode == 255
+    assert login(("alice",)).returncode == 0
