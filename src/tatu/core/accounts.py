@@ -9,7 +9,7 @@ _SYSTEM = """
     nobody _apt messagebus sshd systemd-network systemd-resolve systemd-timesync systemd-coredump
     systemd-oom polkitd tss dbus chrony ntp syslog uuidd tcpdump landscape pollinate lxd shutdown
     halt operator ftp adm sudo wheel staff users docker libvirt kvm disk shadow utmp tty postgres
-    mysql tatu
+    mysql tatu kmem netdev plugdev nogroup dnsmasq _chrony _rpc ssm-user
 """
 _DISTRIBUTION = """
     ubuntu debian centos fedora cloud-user ec2-user admin-user alpine arch opensuse rocky almalinux
@@ -24,6 +24,6 @@ def refusal(account: str) -> str | None:
     """Return why a name cannot be a managed account, or None when it can."""
     if not ACCOUNT.fullmatch(account):
         return f"{account!r} is no account name ([a-z_][a-z0-9_-]{{0,31}})"
-    if account in RESERVED_ACCOUNTS:
+    if account in RESERVED_ACCOUNTS or account.startswith("systemd-"):
         return f"{account!r} is reserved: hosts have such an account of their own"
     return None

@@ -69,7 +69,7 @@ class Checkpoint:
 
 
 def body(event: Event) -> str:
-    """Write an event as canonical JSON."""
+    """Write an event as canonical JSON; raises ValueError for what JSON has no number for."""
     actor = event.actor
     return json.dumps(
         {
@@ -86,6 +86,7 @@ def body(event: Event) -> str:
             "request_id": event.request_id,
             "facts": dict(event.facts),
         },
+        allow_nan=False,
         sort_keys=True,
         separators=(",", ":"),
     )

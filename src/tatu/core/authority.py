@@ -51,6 +51,12 @@ class AuthorityKey:
     revoked_at: datetime | None = None
 
 
+EXTENSIONS = frozenset(
+    {"permit-X11-forwarding", "permit-port-forwarding", "permit-pty", "permit-user-rc"}
+)
+"""What a profile may grant; agent forwarding follows from `pam_sudo` alone (security.md S14)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Profile:
     """The limits that an authority puts on what it signs."""

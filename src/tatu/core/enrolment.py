@@ -20,6 +20,8 @@ PREFIX = "tatu-enrol-1."
 MAX_TOKEN = 4096
 MAX_HOST_KEYS = 8
 
+_SECRET_SIZE = 32
+
 
 def secret(server_key: bytes, *, authority: str, host: str, epoch: int) -> bytes:
     """Return the 32-byte enrolment secret of a host's epoch: derived each time, never stored."""
@@ -86,13 +88,17 @@ class EnrolmentToken:
                     raise Malformed("the enrolment token is damaged")
         except (ValueError, RecursionError, binascii.Error):
             raise Malformed("the enrolment token is damaged") from None
-        return cls(
+        token = cls(
             url=facts["url"],
             authority=facts["authority"],
             host=facts["host"],
             secret=token_secret,
             trust=facts["trust"],
         )
+        # only what `__str__` writes: no field twice, none unknown, no bits to spare
+        if len(token_secret) != _SECRET_SIZE or str(token) != text:
+            raise Malformed("the enrolment token is damaged")
+        return token
 
 
 def message(
@@ -116,7 +122,9 @@ def request_mac(token_secret: bytes, request_message: bytes) -> str:
 
 def check_request_mac(token_secret: bytes, request_message: bytes, mac: str) -> None:
     """Raise `Denied` unless the MAC was made with the secret over this very message."""
-    if not hmac.compare_digest(request_mac(token_secret, request_message).encode(), mac.encode()):
+    expected = request_mac(token_secret, request_message).encode()
+    # whatever text was sent: a lone surrogate is a wrong MAC, not an error
+    if not hmac.compare_digest(expected, mac.encode("utf-8", "surrogatepass")):
         raise Denied("the enrolment token does not prove this request")
 
 

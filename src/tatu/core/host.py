@@ -11,7 +11,8 @@ LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 MAX_NAME = 253
 """Characters of a full name (RFC 1035, section 2.3.4, as text)."""
 
-HOST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
+HOST_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+"""Lower case only: ssh compares names without case, the ledger compares bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,9 @@ def host_id(text: str) -> str:
     Raises `Malformed`.
     """
     if not HOST_ID.fullmatch(text):
-        raise Malformed(f"{text!r} is no host id (letters, digits and hyphens, at most 63)")
+        raise Malformed(
+            f"{text!r} is no host id (lower-case letters, digits and hyphens, at most 63)"
+        )
     try:
         ipaddress.ip_address(text)
     except ValueError:
@@ -62,7 +65,9 @@ def name(text: str) -> str:
     """
     lowered = text.lower()
     labels = lowered.split(".")
-    if len(lowered) > MAX_NAME or not all(LABEL.fullmatch(label) for label in labels):
+    # some letters beyond ASCII have lower forms within it (the Kelvin sign is a k)
+    plain = text.isascii() and all(LABEL.fullmatch(label) for label in labels)
+    if len(lowered) > MAX_NAME or not plain:
         raise Malformed(f"{text!r} is no host name")
     if labels[-1].isdigit():
         raise Malformed(f"{text!r} would be read as an address")
@@ -75,7 +80,8 @@ def address(text: str) -> str:
         parsed = ipaddress.ip_address(text)
     except ValueError as error:
         raise Malformed(f"{text!r} is no address") from error
-    if parsed.is_unspecified or parsed.is_multicast or "%" in text:
+    mapped = parsed.version == 6 and parsed.ipv4_mapped  # noqa: PLR2004
+    if parsed.is_unspecified or parsed.is_multicast or mapped or "%" in text:
         raise Malformed(f"{text!r} is no address of a host")
     return str(parsed)
 
@@ -100,5 +106,5 @@ def names_within(names: tuple[str, ...], suffix: str) -> tuple[str, ...]:
             raise Denied(f"host name {text!r} is {where}")
         found[short] = None
         if suffix:
-            found[f"{short}.{suffix}"] = None
+            found[name(f"{short}.{suffix}")] = None
     return tuple(found)

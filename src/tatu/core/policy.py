@@ -13,6 +13,8 @@ from tatu.core.keys import PublicKey
 from tatu.core.principals import LeftOut, RoleMap
 
 MAX_KEY_ID_NAME = 128
+MAX_FORCE_COMMAND = 4096
+MAX_SOURCE_ADDRESSES = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +85,8 @@ def decide(
 ) -> Grant:
     """Grant the caller a user certificate.
 
-    Raises `Denied` when the caller may not have one, `Malformed` when the request
-    cannot be meant. The result ends no later than the identity itself allows.
+    `now` is in whole seconds. Raises `Denied` when the caller may not have one, `Malformed` when
+    the request cannot be meant.
     """
     if identity.project != authority.id:
         raise Denied("the token is not scoped to this authority's project")
@@ -115,7 +117,7 @@ def decide(
 def _validity(authority: Authority, wanted: Wanted) -> timedelta:
     profile = authority.profile
     validity = profile.user_validity if wanted.validity is None else wanted.validity
-    if validity < timedelta(seconds=1):
+    if validity < timedelta(seconds=1) or validity % timedelta(seconds=1):
         raise Malformed("a validity is a positive number of seconds")
     if validity > profile.max_user_validity:
         raise Denied(
@@ -129,6 +131,8 @@ def _critical_options(authority: Authority, wanted: Wanted) -> dict[str, str]:
     if wanted.force_command is not None:
         if not wanted.force_command.strip() or not wanted.force_command.isprintable():
             raise Malformed("a force-command is one printable line")
+        if len(wanted.force_command) > MAX_FORCE_COMMAND:
+            raise Malformed(f"a force-command has at most {MAX_FORCE_COMMAND} characters")
         options["force-command"] = wanted.force_command
     if addresses := _source_addresses(authority.profile.source_addresses, wanted.source_addresses):
         options["source-address"] = ",".join(addresses)
@@ -140,20 +144,27 @@ def _source_addresses(limits: tuple[str, ...], wanted: tuple[str, ...] | None) -
         return limits
     if not wanted:
         raise Malformed("an empty list of source addresses would let nobody in; leave it out")
+    if len(wanted) > MAX_SOURCE_ADDRESSES:
+        raise Malformed(f"there may be at most {MAX_SOURCE_ADDRESSES} source addresses")
     allowed = [ipaddress.ip_network(limit) for limit in limits]
     networks = []
     for text in wanted:
-        try:
-            network = ipaddress.ip_network(text)
-        except ValueError as error:
-            raise Malformed(f"{text!r} is no address or CIDR network") from error
+        found = network(text)
         if allowed and not any(
-            network.version == limit.version and network.subnet_of(limit)  # type: ignore[arg-type]
+            found.version == limit.version and found.subnet_of(limit)  # type: ignore[arg-type]
             for limit in allowed
         ):
             raise Denied(f"source address {text!r} is outside of what this authority allows")
-        networks.append(str(network))
+        networks.append(str(found))
     return tuple(networks)
+
+
+def network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """Parse an address or CIDR network without host bits, as sshd does; raises `Malformed`."""
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        raise Malformed(f"{text!r} is no address or CIDR network") from error
 
 
 def _extensions(authority: Authority) -> dict[str, str]:

@@ -49,7 +49,9 @@ class RoleMap:
     def of(self, roles: Iterable[Role]) -> Principals:
         """Return what the roles open; two roles that would share an account open neither."""
         held = sorted(set(roles))
-        shared = Counter(self.account(role.name) for role in held)
+        shared = Counter(
+            self.account(role.name) for role in held if role.name not in self.without_account
+        )
         given: dict[str, Role] = {}
         left_out: list[LeftOut] = []
         for role in held:

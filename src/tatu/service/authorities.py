@@ -4,8 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tatu.core import host
+from tatu.core import host, policy
 from tatu.core.authority import (
+    EXTENSIONS,
     MAX_HOST_VALIDITY,
     Authority,
     AuthorityKey,
@@ -206,6 +207,10 @@ class Authorities:
             raise Malformed(f"host certificates last {MAX_HOST_VALIDITY.days} days at most")
         if profile.user_validity > profile.max_user_validity:
             raise Malformed("the usual validity of a user certificate is above its maximum")
+        if unknown := profile.extensions - EXTENSIONS:
+            raise Malformed(f"a profile cannot grant {', '.join(map(repr, sorted(unknown)))}")
+        for text in profile.source_addresses:
+            policy.network(text)
         suffix = profile.dns_suffix
         if not suffix:
             return profile

@@ -1,6 +1,7 @@
 """Enrolment: an admitted machine proves itself once and gets host certificates (S8, S11)."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,6 +32,7 @@ from tatu.service.issuance import NONCE, listed
 from tatu.service.statements import Statements, statement_keys
 
 _PAGE = 1000
+_NONCE = re.compile(r"[0-9a-f]{64}")
 _UNPROVEN = "the enrolment token does not prove this request"
 _BLOCKED = "this host is blocked; an administrator can clear the block"
 
@@ -222,7 +224,7 @@ class Enrolment:
                 "host.enrolment-denied",
                 by=SYSTEM,
                 at=now,
-                subject=redemption.host,
+                subject=redemption.host[:64],
                 authority=snapshot.authority.id if snapshot else None,
                 request_id=request_id,
             )
@@ -240,6 +242,8 @@ class Enrolment:
 
     def _check_signatures(self, redemption: Redemption) -> None:
         keys = redemption.host_keys
+        if not _NONCE.fullmatch(redemption.nonce):
+            raise Malformed("a nonce is 32 bytes in lower-case hex")
         if not 0 < len(keys) <= enrolment.MAX_HOST_KEYS or len(set(keys)) < len(keys):
             raise Malformed(f"a host enrols 1 to {enrolment.MAX_HOST_KEYS} keys, each once")
         if len(redemption.signatures) != len(keys):
