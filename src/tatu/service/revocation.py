@@ -114,6 +114,24 @@ class Revocation:
         )
         self.sweep()
 
+    def delete_host(
+        self, identity: Identity, authority_id: str, host_id: str, *, request_id: str
+    ) -> None:
+        """End a host: its names are free, its certificates revoked. Raises `NotFound`."""
+        self.ledger.hosts.delete(
+            authority_id,
+            host_id,
+            event(
+                "host.deleted",
+                by=identity,
+                at=self.clock(),
+                subject=host_id,
+                authority=authority_id,
+                request_id=request_id,
+            ),
+        )
+        self.sweep()
+
     def lose(
         self, identity: Identity, topics: Sequence[Topic], reason: str, *, request_id: str
     ) -> int:
