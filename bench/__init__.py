@@ -1,0 +1,1 @@
+"""Reproducible measurements; `make bench` prints one table and writes build/bench.json."""
