@@ -40,6 +40,9 @@ ListenAddress 127.0.0.1
 HostKey {folder}/etc/ssh/ssh_host_ed25519_key
 PidFile {folder}/sshd.pid
 AuthorizedKeysFile none
+# This account is not one that the agent manages, so it is told here whom to trust.
+TrustedUserCAKeys {folder}/etc/ssh/tatu/user_authorities.pub
+RevokedKeys {folder}/etc/ssh/tatu/revoked.krl
 AuthorizedPrincipalsFile {folder}/etc/ssh/principals
 AuthenticationMethods publickey
 PasswordAuthentication no

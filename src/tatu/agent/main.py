@@ -61,7 +61,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    common = _Parser(add_help=False, allow_abbrev=False)
     common.add_argument("--root", metavar="DIR", default="/", help="where etc and var are")
     common.add_argument(
         "--sshd-config", metavar="FILE", help="DIR/etc/ssh/sshd_config if not given"
