@@ -1,0 +1,208 @@
+"""Serials and certificates."""
+
+import base64
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, select, update
+
+from tatu.core import audit, wire
+from tatu.core.audit import Event
+from tatu.core.certificate import CertificateType
+from tatu.core.errors import Malformed, NotFound, PermissionEnded
+from tatu.ports import CertificateFilter, Certificates, IssuedCertificate, LedgerCertificate, Page
+from tatu.store import columns
+from tatu.store.authorities import Snapshots, absent
+from tatu.store.database import Database
+from tatu.store.highwater import HighWater, NoHighWater
+from tatu.store.tables import authorities
+from tatu.store.tables import certificates as table
+from tatu.store.writer import GroupWriter, Item
+
+BLOCK = 128
+"""Serials that a process reserves at a time: a crash loses at most the rest of a block."""
+
+
+class SqlCertificates(Certificates):
+    """Hands serials out and remembers what was made of them."""
+
+    def __init__(
+        self,
+        database: Database,
+        writer: GroupWriter,
+        snapshots: Snapshots,
+        high_water: HighWater | NoHighWater,
+    ) -> None:
+        self._database = database
+        self._writer = writer
+        self._snapshots = snapshots
+        self._high_water = high_water
+        self._lock = threading.Lock()
+        self._reserved: dict[str, range] = {}
+
+    def reserve(self, authority_id: str) -> int:
+        """Return a serial of this process's block; a new block is marked before it is used."""
+        with self._lock:
+            block = self._reserved.get(authority_id) or self._reserve(authority_id)
+            self._reserved[authority_id] = block[1:]
+            return block[0]
+
+    def record(self, issued: IssuedCertificate, event: Event) -> None:
+        """Commit a certificate."""
+        row = _row(issued)
+        facts = {**event.facts, "certificate": _facts(row)}
+        item = Item(
+            row=row,
+            event=audit.body(replace(event, authority=issued.authority, facts=facts)),
+            mark=issued.mark,
+            topics=issued.topics,
+        )
+        try:
+            self._writer.record(item)
+        except PermissionEnded:
+            self._snapshots.forget()  # else its old mark would refuse the next attempt too
+            raise
+
+    def get(
+        self, authority_id: str, serial: int, *, scope: Sequence[str] | None
+    ) -> LedgerCertificate:
+        """Return a certificate."""
+        query = select(table).where(table.c.authority == authority_id, table.c.serial == serial)
+        if scope is not None:
+            query = query.where(table.c.authority.in_(scope))
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise NotFound(f"there is no certificate {serial} of authority {authority_id!r}")
+        return _certificate(row)
+
+    def list(
+        self, wanted: CertificateFilter, *, limit: int, marker: str | None
+    ) -> Page[LedgerCertificate]:
+        """Return certificates, newest first; the marker is a place in the chain."""
+        query = select(table).where(*_conditions(wanted))
+        if marker is not None:
+            query = query.where(table.c.sequence < _place(marker))
+        with self._database.read() as connection:
+            rows = connection.execute(
+                query.order_by(table.c.sequence.desc()).limit(limit + 1)
+            ).all()
+        items = tuple(map(_certificate, rows[:limit]))
+        return Page(
+            items=items, marker=str(rows[limit - 1].sequence) if len(rows) > limit else None
+        )
+
+    def _reserve(self, authority_id: str) -> range:
+        def work(connection: Connection) -> range:
+            mine = authorities.c.id == authority_id
+            first = connection.scalar(
+                select(authorities.c.next_serial).where(mine).with_for_update()
+            )
+            if first is None:
+                raise absent(authority_id)
+            self._high_water.check(authority_id, first)
+            block = range(first, first + BLOCK)
+            connection.execute(update(authorities).where(mine).values(next_serial=block.stop))
+            return block
+
+        block = self._database.write(work)
+        self._high_water.raise_to(authority_id, block.stop)
+        return block
+
+
+def _row(issued: IssuedCertificate) -> dict[str, Any]:
+    contents = issued.certificate.contents
+    return {
+        "authority": issued.authority,
+        "serial": contents.serial,
+        "type": int(contents.type),
+        "key_id": contents.key_id,
+        "principals": columns.dump(contents.principals),
+        "subject_key": contents.subject_key.fingerprint,
+        "signature_key": contents.signature_key.fingerprint,
+        "valid_after": contents.valid_after,
+        "valid_before": contents.valid_before,
+        "issued_at": issued.issued_at,
+        "issuer": issued.issuer,
+        "subject": issued.subject or None,
+        "user_name": issued.user_name,
+        "roles": columns.dump(issued.roles),
+        "host": issued.host or None,
+        "blob": issued.certificate.blob,
+    }
+
+
+def _facts(row: dict[str, Any]) -> dict[str, object]:
+    """Return what an audit copy must tell, so that the row can be made again after a restore."""
+    return {
+        name: columns.micros(value)
+        if name in ("valid_after", "valid_before", "issued_at")
+        else value
+        for name, value in row.items()
+        if name not in ("authority", "blob")
+    }
+
+
+def _conditions(wanted: CertificateFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.authorities is not None:
+        conditions.append(table.c.authority.in_(wanted.authorities))
+    for column, value in (
+        (table.c.type, None if wanted.type is None else int(wanted.type)),
+        (table.c.subject, wanted.subject),
+        (table.c.subject_key, wanted.subject_key),
+        (table.c.host, wanted.host),
+        (table.c.serial, wanted.serial),
+    ):
+        if value is not None:
+            conditions.append(column == value)
+    if wanted.live_at is not None:
+        conditions += [
+            table.c.valid_after <= wanted.live_at,
+            table.c.valid_before > wanted.live_at,
+            table.c.revoked_at.is_(None),
+        ]
+    if wanted.revoked is not None:
+        revoked = table.c.revoked_at
+        conditions.append(revoked.is_not(None) if wanted.revoked else revoked.is_(None))
+    return conditions
+
+
+def _place(marker: str) -> int:
+    if not (marker.isascii() and marker.isdigit() and len(marker) < 19):  # noqa: PLR2004 (63 bits)
+        raise Malformed("the marker is none that a list gave")
+    return int(marker)
+
+
+def _certificate(row: Row[Any]) -> LedgerCertificate:
+    return LedgerCertificate(
+        authority=row.authority,
+        serial=row.serial,
+        type=CertificateType(row.type),
+        key_id=row.key_id,
+        principals=columns.texts(row.principals),
+        subject_key=row.subject_key,
+        signature_key=row.signature_key,
+        valid_after=row.valid_after,
+        valid_before=row.valid_before,
+        issued_at=row.issued_at,
+        issuer=row.issuer,
+        subject=row.subject or "",
+        user_name=row.user_name,
+        roles=columns.texts(row.roles),
+        host=row.host or "",
+        line=_line(row.blob),
+        revoked_at=row.revoked_at,
+        revoked_reason=row.revoked_reason,
+        revoked_by=row.revoked_by,
+    )
+
+
+def _line(blob: bytes) -> str:
+    """Return the certificate as text; a row made again from the audit copy has none."""
+    if not blob:
+        return ""
+    algorithm = wire.Reader(blob, "the stored certificate").text()
+    return f"{algorithm} {base64.b64encode(blob).decode()}"

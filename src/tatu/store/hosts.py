@@ -1,0 +1,202 @@
+"""Hosts and their admissions."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Row, and_, delete, insert, select, tuple_, update
+
+from tatu.core import losses
+from tatu.core.audit import Event
+from tatu.core.errors import Conflict, Gone, Malformed, NotFound
+from tatu.core.host import Host
+from tatu.ports import Hosts, Page
+from tatu.store import columns
+from tatu.store.authorities import Snapshots
+from tatu.store.database import Change, Database
+from tatu.store.tables import host_principals
+from tatu.store.tables import hosts as table
+
+T = TypeVar("T")
+
+
+class SqlHosts(Hosts):
+    """Knows every host that was ever admitted; a deleted one only keeps its epoch."""
+
+    def __init__(self, database: Database, snapshots: Snapshots) -> None:
+        self._database = database
+        self._snapshots = snapshots
+
+    def admit(self, host: Host, event: Event) -> Host:
+        """Add a host, or open the next epoch of a known one."""
+
+        def work(change: Change) -> Host:
+            known = _find(change.connection, host.authority, host.id)
+            epoch = 1 if known is None else known.epoch + 1
+            admitted = replace(
+                host,
+                epoch=epoch,
+                created_at=host.created_at if known is None else known.created_at,
+                host_keys=(),
+                enrolled_at=None,
+                deleted_at=None,
+                refused_at=None,
+            )
+            _hold_principals(change.connection, admitted)
+            if known is None:
+                change.connection.execute(insert(table).values(_values(admitted)))
+                change.append(event)
+            else:
+                _update(change.connection, admitted)
+                # what is being made for the epoch before must not be recorded; what was, stays
+                topics = [losses.host(host.authority, host.id)]
+                change.append(event, **change.cut_off(topics, event.action, event.at, swept=True))
+            return admitted
+
+        return self._change(work)
+
+    def get(self, authority_id: str, host_id: str, *, scope: Sequence[str] | None) -> Host:
+        """Return a host that is not deleted."""
+        query = select(table).where(_is(authority_id, host_id), table.c.deleted_at.is_(None))
+        if scope is not None:
+            query = query.where(table.c.authority.in_(scope))
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise _absent(authority_id, host_id)
+        return _host(row)
+
+    def list(
+        self, *, authorities: Sequence[str] | None, limit: int, marker: str | None
+    ) -> Page[Host]:
+        """Return hosts by authority and id; the marker is both."""
+        query = select(table).where(table.c.deleted_at.is_(None))
+        if authorities is not None:
+            query = query.where(table.c.authority.in_(authorities))
+        if marker is not None:
+            query = query.where(tuple_(table.c.authority, table.c.id) > _place(marker))
+        query = query.order_by(table.c.authority, table.c.id).limit(limit + 1)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        items = tuple(map(_host, rows[:limit]))
+        last = columns.dump([items[-1].authority, items[-1].id]) if len(rows) > limit else None
+        return Page(items=items, marker=last)
+
+    def enrol(
+        self, authority_id: str, host_id: str, epoch: int, keys: Sequence[str], event: Event
+    ) -> Host:
+        """Bind host keys to this epoch."""
+
+        def work(change: Change) -> Host:
+            host = _live(change.connection, authority_id, host_id)
+            if host.epoch != epoch:
+                raise Gone(f"host {host_id!r} was admitted again: its token is no more")
+            if host.host_keys:
+                if set(host.host_keys) == set(keys):
+                    return host
+                raise Conflict(f"host {host_id!r} is enrolled with other keys")
+            enrolled = replace(host, host_keys=tuple(keys), enrolled_at=event.at)
+            _update(change.connection, enrolled)
+            change.append(event)
+            return enrolled
+
+        return self._change(work)
+
+    def refused(self, authority_id: str, host_id: str, event: Event) -> None:
+        """Note that a second key was refused."""
+
+        def work(change: Change) -> None:
+            host = _live(change.connection, authority_id, host_id)
+            _update(change.connection, replace(host, refused_at=event.at))
+            change.append(event)
+
+        self._change(work)
+
+    def delete(self, authority_id: str, host_id: str, event: Event) -> None:
+        """End a host."""
+
+        def work(change: Change) -> None:
+            host = _live(change.connection, authority_id, host_id)
+            _update(change.connection, replace(host, deleted_at=event.at))
+            change.connection.execute(delete(host_principals).where(_holder(host)))
+            topics = [losses.host(authority_id, host_id)]
+            change.append(event, **change.cut_off(topics, event.action, event.at))
+
+        self._change(work)
+
+    def _change(self, work: Callable[[Change], T]) -> T:
+        try:
+            return self._database.change(work)
+        finally:
+            self._snapshots.forget()
+
+
+def _hold_principals(connection: Connection, host: Host) -> None:
+    """Take the principals for this host alone; raises `Conflict` when another has one."""
+    connection.execute(delete(host_principals).where(_holder(host)))
+    taken = connection.execute(
+        select(host_principals.c.principal, host_principals.c.host)
+        .where(
+            host_principals.c.authority == host.authority,
+            host_principals.c.principal.in_(host.principals),
+        )
+        .order_by(host_principals.c.principal)
+        .limit(1)
+    ).one_or_none()
+    if taken is not None:
+        raise Conflict(f"{taken.principal!r} is held by host {taken.host!r}")
+    rows = [
+        {"authority": host.authority, "principal": principal, "host": host.id}
+        for principal in host.principals
+    ]
+    connection.execute(insert(host_principals), rows)
+
+
+def _holder(host: Host) -> Any:
+    return and_(host_principals.c.authority == host.authority, host_principals.c.host == host.id)
+
+
+def _is(authority_id: str, host_id: str) -> Any:
+    return and_(table.c.authority == authority_id, table.c.id == host_id)
+
+
+def _absent(authority_id: str, host_id: str) -> NotFound:
+    return NotFound(f"authority {authority_id!r} has no host {host_id!r}")
+
+
+def _find(connection: Connection, authority_id: str, host_id: str) -> Host | None:
+    row = connection.execute(select(table).where(_is(authority_id, host_id))).one_or_none()
+    return None if row is None else _host(row)
+
+
+def _live(connection: Connection, authority_id: str, host_id: str) -> Host:
+    host = _find(connection, authority_id, host_id)
+    if host is None or host.deleted_at is not None:
+        raise _absent(authority_id, host_id)
+    return host
+
+
+def _update(connection: Connection, host: Host) -> None:
+    connection.execute(update(table).where(_is(host.authority, host.id)).values(_values(host)))
+
+
+def _values(host: Host) -> dict[str, Any]:
+    listed = {
+        name: columns.dump(getattr(host, name)) for name in ("names", "addresses", "host_keys")
+    }
+    return {**vars(host), **listed}
+
+
+def _host(row: Row[Any]) -> Host:
+    listed = {
+        name: columns.texts(getattr(row, name)) for name in ("names", "addresses", "host_keys")
+    }
+    return Host(**{**row._asdict(), **listed})
+
+
+def _place(marker: str) -> tuple[str, str]:
+    try:
+        authority_id, host_id = columns.texts(marker)
+    except (ValueError, TypeError) as error:
+        raise Malformed("the marker is none that a list gave") from error
+    return str(authority_id), str(host_id)

@@ -1,0 +1,91 @@
+"""Rate limits that all processes share."""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, insert, select, update
+
+from tatu.core.errors import Conflict, TooMany
+from tatu.ports import Limits
+from tatu.store.database import Database
+from tatu.store.tables import limits as table
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SHARE = 16
+_REMEMBERED = 10_000
+"""Keys whose lease a process remembers; a forgotten lease is only counted as used."""
+
+
+@dataclass
+class _Lease:
+    """What is left of a share of one window; `spent`: the window has no more to give."""
+
+    window: int
+    left: int
+    spent: bool
+
+
+class SqlLimits(Limits):
+    """Counts in windows that begin at the same moment everywhere, in leases of a sixteenth."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._leases: OrderedDict[str, _Lease] = OrderedDict()
+
+    def take(self, key: str, *, limit: int, window: timedelta, now: datetime) -> None:
+        """Count one."""
+        number = (now - _EPOCH) // window
+        ends_at = _EPOCH + (number + 1) * window
+        taken = self._take_leased(key, number)
+        if taken is None:
+            granted = self._lease(key, number, limit, ends_at)
+            self._keep(key, _Lease(window=number, left=max(0, granted - 1), spent=not granted))
+            taken = granted > 0
+        if not taken:
+            wait = -((now - ends_at) // timedelta(seconds=1))
+            raise TooMany(f"more than {limit} requests in {window}", retry_after=max(1, wait))
+
+    def _take_leased(self, key: str, number: int) -> bool | None:
+        """Take one from the lease; None: another is needed, False: there is none to be had."""
+        with self._lock:
+            lease = self._leases.get(key)
+            if lease is None or lease.window != number:
+                return None
+            if lease.left:
+                lease.left -= 1
+                return True
+            return False if lease.spent else None
+
+    def _keep(self, key: str, new: _Lease) -> None:
+        with self._lock:
+            old = self._leases.get(key)
+            if old is not None and old.window == new.window:
+                new.left += old.left
+            self._leases[key] = new
+            self._leases.move_to_end(key)
+            if len(self._leases) > _REMEMBERED:
+                self._leases.popitem(last=False)
+
+    def _lease(self, key: str, number: int, limit: int, ends_at: datetime) -> int:
+        hashed = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+        def work(connection: Connection) -> int:
+            mine = table.c.key == hashed
+            row = connection.execute(select(table).where(mine).with_for_update()).one_or_none()
+            used = 0 if row is None or row.window < number else row.used
+            granted = max(0, min(limit // _SHARE or 1, limit - used))
+            values = {"window": number, "used": used + granted, "ends_at": ends_at}
+            if row is None:
+                connection.execute(insert(table).values(key=hashed, **values))
+            elif granted:
+                connection.execute(update(table).where(mine).values(values))
+            return granted
+
+        try:
+            return self._database.write(work)
+        except Conflict:  # another process made the row meanwhile
+            return self._database.write(work)

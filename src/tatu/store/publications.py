@@ -1,0 +1,96 @@
+"""KRLs and statements, as they were signed."""
+
+from sqlalchemy import Connection, func, insert, select
+
+from tatu.core.errors import Conflict, NotFound
+from tatu.ports import Publication, Publications
+from tatu.store import highwater
+from tatu.store.auditcopy import rolled_back
+from tatu.store.authorities import absent
+from tatu.store.database import Database
+from tatu.store.highwater import HighWater, NoHighWater
+from tatu.store.tables import authorities, krls
+from tatu.store.tables import publications as table
+
+
+class SqlPublications(Publications):
+    """Keeps every version; the newest is what is served."""
+
+    def __init__(self, database: Database, high_water: HighWater | NoHighWater) -> None:
+        self._database = database
+        self._high_water = high_water
+
+    def newest(self, authority_id: str) -> Publication | None:
+        """Return the newest publication."""
+        query = (
+            select(table)
+            .where(table.c.authority == authority_id)
+            .order_by(table.c.version.desc())
+            .limit(1)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                _revision(connection, authority_id)
+                return None
+        return Publication(**{**row._asdict(), "statement": bytes(row.statement)})
+
+    def revision(self, authority_id: str) -> int:
+        """Return the authority's revision."""
+        with self._database.read() as connection:
+            return _revision(connection, authority_id)
+
+    def krl(self, authority_id: str, version: int) -> bytes:
+        """Return a stored KRL."""
+        query = select(krls.c.krl).where(
+            krls.c.authority == authority_id, krls.c.version == version
+        )
+        with self._database.read() as connection:
+            krl = connection.scalar(query)
+        if krl is None:
+            raise NotFound(f"there is no KRL {version} of authority {authority_id!r}")
+        return bytes(krl)
+
+    def store(self, publication: Publication, krl: bytes | None, *, after: int) -> None:
+        """Store the successor; the authority's row is the lock that processes queue at."""
+
+        def work(connection: Connection) -> None:
+            floor = connection.scalar(
+                select(authorities.c.version_floor)
+                .where(authorities.c.id == publication.authority)
+                .with_for_update()
+            )
+            if floor is None:
+                raise absent(publication.authority)
+            newest = connection.execute(
+                select(func.coalesce(func.max(table.c.version), 0)).where(
+                    table.c.authority == publication.authority
+                )
+            ).scalar_one()
+            self._high_water.check(key, max(newest, floor))
+            if newest != after or publication.version <= newest:
+                raise Conflict("another process published meanwhile")
+            if publication.version <= floor:
+                raise rolled_back(
+                    f"version {publication.version} is not above {floor}; is the clock right?"
+                )
+            if krl is not None:
+                connection.execute(
+                    insert(krls).values(
+                        authority=publication.authority, version=publication.krl_version, krl=krl
+                    )
+                )
+            connection.execute(insert(table).values(vars(publication)))
+
+        key = highwater.publication(publication.authority)
+        self._database.write(work)
+        self._high_water.raise_to(key, publication.version)
+
+
+def _revision(connection: Connection, authority_id: str) -> int:
+    revision = connection.scalar(
+        select(authorities.c.revision).where(authorities.c.id == authority_id)
+    )
+    if revision is None:
+        raise absent(authority_id)
+    return int(revision)

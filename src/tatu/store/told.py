@@ -1,0 +1,92 @@
+"""What events of the chain tell the ledger itself: enough to do again what a restore took back."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any, Self, TypeVar
+
+from tatu.core.audit import Actor
+from tatu.core.errors import Malformed
+
+BATCH = 1000
+"""Rows, links or serials in one go; databases bound the number of parameters."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """The facts that the ledger put in an event; each is empty or None in most."""
+
+    action: str
+    authority: str | None
+    at: datetime
+    by: str
+    reason: str
+    mark: int
+    certificate: Mapping[str, Any] | None
+    revoked: Mapping[str, str]
+    blocked: tuple[str, str] | None
+    cleared: tuple[str, str] | None
+
+    @classmethod
+    def of(cls, body: str) -> Self:
+        """Read an event's body; raises `Malformed`."""
+        try:
+            event = json.loads(body)
+            facts, actor = event["facts"], event["actor"]
+            return cls(
+                action=event["action"],
+                authority=event["authority"],
+                at=datetime.fromisoformat(event["at"]),
+                by=by(Actor(kind=actor["kind"], id=actor["id"])),
+                reason=str(facts.get("reason", "")),
+                mark=int(facts.get("mark", 0)),
+                certificate=facts.get("certificate"),
+                revoked=facts.get("revoked", {}),
+                blocked=_pair(facts.get("blocked")),
+                cleared=_pair(facts.get("cleared")),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Malformed("an event of the audit copy cannot be read") from error
+
+    @property
+    def redoable(self) -> bool:
+        """Whether all that the event did can be done again from what it tells."""
+        return bool(self.certificate or self.revoked or self.blocked or self.cleared)
+
+
+def by(actor: Actor) -> str:
+    """Return who revokes, as a certificate's row names them."""
+    return actor.id or actor.kind
+
+
+def ranges(serials: Iterable[int]) -> str:
+    """Write serials as `1-3,7`."""
+    runs: list[list[int]] = []
+    for serial in sorted(serials):
+        if runs and serial == runs[-1][1] + 1:
+            runs[-1][1] = serial
+        else:
+            runs.append([serial, serial])
+    return ",".join(f"{first}-{last}" if last > first else str(first) for first, last in runs)
+
+
+def listed(written: str) -> Iterator[int]:
+    """Read what `ranges` wrote; raises ValueError."""
+    for run in filter(None, written.split(",")):
+        first, _, last = run.partition("-")
+        yield from range(int(first), int(last or first) + 1)
+
+
+def batches(items: Iterable[T]) -> Iterator[list[T]]:
+    """Yield the items in lists of `BATCH`."""
+    rest = iter(items)
+    while batch := list(islice(rest, BATCH)):
+        yield batch
+
+
+def _pair(value: Any) -> tuple[str, str] | None:
+    return None if value is None else (str(value[0]), str(value[1]))
