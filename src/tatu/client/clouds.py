@@ -2,16 +2,13 @@
 
 import ipaddress
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tatu.client import files
+from tatu.client import files, ready
 from tatu.core.errors import Malformed, Unauthenticated
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +40,7 @@ class Cloud:
 
 def cloud_name(text: str) -> str:
     """Parse a cloud's name, which is a folder's too; raises `Malformed`."""
-    if not _NAME.fullmatch(text):
+    if not ready.is_cloud_name(text):
         raise Malformed(f"{text!r} is no name for a cloud (letters, digits, '.', '_' and '-')")
     return text
 
@@ -78,25 +75,13 @@ def config_file() -> Path:
 
 
 def state_folder() -> Path:
-    """Return where tokens, keys and certificates are kept (XDG base directories)."""
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(home) / "tatu"
-
-
-def chosen(name: str | None) -> str | None:
-    """Return the cloud to use: the one named, or $TATU_CLOUD, or the last one signed in to."""
-    asked = name or os.environ.get("TATU_CLOUD")
-    if asked:
-        return cloud_name(asked)
-    try:
-        return cloud_name((state_folder() / "current").read_text().strip())
-    except OSError:
-        return None
+    """Return where tokens, keys and certificates are kept."""
+    return Path(ready.state_folder())
 
 
 def find(name: str | None) -> Cloud:
     """Return a saved cloud; raises `Unauthenticated` when there is none of this name."""
-    wanted = chosen(name)
+    wanted = name or ready.current_cloud()
     if wanted is None:
         raise Unauthenticated("no cloud yet: sign in with `tatu login --url URL --user NAME …`")
     saved = listed()

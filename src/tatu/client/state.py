@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
+from urllib.parse import quote
 
 from tatu.client import files
+from tatu.client.sshagent import Agent
 from tatu.core.certificate import Certificate
 from tatu.core.errors import Malformed, NotFound, TatuError
 from tatu.core.keys import PublicKey
@@ -28,6 +30,10 @@ class Session:
     def __repr__(self) -> str:
         """Show no token: a repr ends in logs."""
         return f"Session(name={self.name!r}, project={self.project!r})"
+
+    def has_ended(self) -> bool:
+        """Say whether the token's time is over, by our clock."""
+        return self.expires_at <= datetime.now(UTC)
 
     def encode(self) -> str:
         """Return the file's text."""
@@ -60,7 +66,12 @@ class State:
 
     @classmethod
     def of(cls, folder: Path) -> Self:
-        """Open the state, making its folder when it is new."""
+        """Open the state, making its folder when it is new.
+
+        Raises `Malformed` for a path that ssh_config cannot name.
+        """
+        if any(char in '"%\n\\' for char in str(folder)):
+            raise Malformed(f"{str(folder)!r} cannot stand in ssh's configuration")
         files.private_folder(folder.parent)
         return cls(folder=files.private_folder(folder))
 
@@ -89,10 +100,9 @@ class State:
         """What is revoked: ssh refuses host keys that stand here."""
         return self.folder / "revoked_host_keys"
 
-    @property
-    def trust(self) -> Path:
-        """The statement keys that we pinned, and the newest version that we saw."""
-        return self.folder / "trust.json"
+    def trust(self, authority: str) -> Path:
+        """Return the file of an authority's newest statement, whose keys are pinned."""
+        return self.folder / f"trust-{quote(authority, safe='')}.json"
 
     @property
     def ready(self) -> Path:
@@ -124,18 +134,22 @@ class State:
             return None  # damaged: as good as none, a new one replaces it
         return (key, certificate) if certificate.contents.subject_key == key else None
 
+    def forget_key(self, agent: Agent) -> None:
+        """Take the subject key that was held until now out of an agent, and its file away."""
+        if held := self.held():
+            with suppress(TatuError):  # it has ended by its lifetime, most often
+                agent.remove(held[0])
+        self.subject_key.unlink(missing_ok=True)
+
     def forget(self) -> None:
         """Remove the sign-in, the subject key and the certificate; whom we trust stays pinned."""
-        from tatu.client.sshagent import Agent  # noqa: PLC0415 -- only here
-
-        if (held := self.held()) is not None and not self.subject_key.exists():
-            with suppress(TatuError):  # it is gone already, or ends by its lifetime
-                Agent.of_environment().remove(held[0])
+        with suppress(TatuError):  # there may be no agent
+            self.forget_key(Agent.of_environment())
         for path in (
             self.folder / "session.json",
             self.ready,
-            self.certificate,
             self.subject_key,
+            self.certificate,
             self.public_key,
         ):
             path.unlink(missing_ok=True)

@@ -1,0 +1,7 @@
+"""`python -m tatu.cli`."""
+
+import sys
+
+from tatu.cli.main import main
+
+sys.exit(main())

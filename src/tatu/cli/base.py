@@ -1,0 +1,93 @@
+"""What the commands share: how they reach a cloud, and how they show what it answered."""
+
+import argparse
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from cliff.columns import FormattableColumn
+from osc_lib.command import command
+
+if TYPE_CHECKING:
+    from tatu.client.api import Api
+    from tatu.client.connection import Connection
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class _Connected:
+    """Gives a command its cloud."""
+
+    app: Any
+
+    @property
+    def connection(self) -> "Connection":
+        """The connection to the chosen cloud."""
+        connection: Connection = self.app.client_manager.ssh
+        return connection
+
+    @property
+    def api(self) -> "Api":
+        """The API of the chosen cloud."""
+        return self.connection.api
+
+    def own_or(self, authority: str | None) -> str:
+        """Return the authority that was named, or that of the caller's own project."""
+        return authority or self.connection.session().project
+
+
+class Command(_Connected, command.Command):
+    """A command that prints nothing, or prints it itself."""
+
+
+class Lister(_Connected, command.Lister):
+    """A command that lists things."""
+
+
+class ShowOne(_Connected, command.ShowOne):
+    """A command that shows one thing."""
+
+
+class Words(FormattableColumn[Sequence[str]]):
+    """A list: a line of words for people, a list for programs."""
+
+    def human_readable(self) -> str:
+        """Return the words of a line."""
+        return ", ".join(self._value)
+
+    def machine_readable(self) -> list[str]:
+        """Return a list."""
+        return list(self._value)
+
+
+def shown(value: object) -> object:
+    """Return a value as it is shown: times in RFC 3339, absent ones empty, lists as `Words`."""
+    match value:
+        case datetime():
+            return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        case None:
+            return ""
+        case list() | tuple():
+            return Words([str(shown(item)) for item in value])
+    return value
+
+
+def table(
+    columns: Sequence[str], things: Iterable[object]
+) -> tuple[Sequence[str], list[tuple[object, ...]]]:
+    """Return what a `Lister` shows: these attributes of each thing."""
+    return columns, [tuple(shown(getattr(thing, name)) for name in columns) for thing in things]
+
+
+def one(columns: Sequence[str], thing: object) -> tuple[Sequence[str], list[object]]:
+    """Return what a `ShowOne` shows: these attributes of a thing."""
+    return columns, [shown(getattr(thing, name)) for name in columns]
+
+
+def duration(text: str) -> timedelta:
+    """Parse a duration: seconds, or a number with s, m, h or d."""
+    found = re.fullmatch(r"([0-9]{1,9})([smhd]?)", text)
+    if not found or int(found[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration, as in 90, 30m, 8h or 1d")
+    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])

@@ -1,0 +1,50 @@
+"""Certificate files, whoever made them; asks nobody."""
+
+import argparse
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from tatu.cli.base import Lister, duration
+from tatu.core.accounts import RESERVED_ACCOUNTS
+from tatu.core.authority import MAX_HOST_VALIDITY
+from tatu.core.certificate import Certificate
+from tatu.core.errors import Malformed
+from tatu.core.lint import Finding, Limits, findings
+
+
+class CertLint(Lister):
+    """Say what is wrong with a certificate file; exit status 1 when anything is."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Say which file, and the limits of the deployment."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("file", type=Path, help="as ssh has it, such as id_ed25519-cert.pub")
+        parser.add_argument(
+            "--max-user-validity", type=duration, default=timedelta(hours=24), metavar="DURATION"
+        )
+        parser.add_argument(
+            "--max-host-validity", type=duration, default=MAX_HOST_VALIDITY, metavar="DURATION"
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Read the file and judge it."""
+        from tatu.client import files  # noqa: PLC0415 -- the one part of the client that is needed
+
+        limits = Limits(
+            max_user_validity=parsed_args.max_user_validity,
+            max_host_validity=parsed_args.max_host_validity,
+            reserved=RESERVED_ACCOUNTS,
+        )
+        text = files.read(parsed_args.file)
+        try:
+            found = findings(Certificate.parse(text), limits)
+        except Malformed as error:
+            found = (Finding("malformed", str(error)),)
+        self._found = bool(found)
+        return ("code", "text"), [(finding.code, finding.text) for finding in found]
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Return 1 when anything was found."""
+        return super().run(parsed_args) or int(self._found)

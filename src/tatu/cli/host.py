@@ -1,0 +1,45 @@
+"""Hosts."""
+
+import argparse
+from typing import Any
+
+from tatu.cli.base import Command, Lister, ShowOne, one, shown, table
+
+_COLUMNS = ("id", "names", "addresses", "state", "enrolled_at", "refused_at")
+
+
+class HostList(Lister):
+    """List the hosts that you may see."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Ask the server."""
+        return table(_COLUMNS, self.api.hosts())
+
+
+class _OneHost:
+    """A command about one host."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Say which."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)  # type: ignore[misc]
+        parser.add_argument("host", help="its id")
+        parser.add_argument("--authority", metavar="ID", help="(default: your project's)")
+        return parser
+
+
+class HostShow(_OneHost, ShowOne):
+    """Show a host; `refused_at` is when a second key was refused."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Ask the server."""
+        host = self.api.host(self.own_or(parsed_args.authority), parsed_args.host)
+        names, facts = one((*_COLUMNS, "principals", "authority"), host)
+        return (*names, "host_keys"), [*facts, shown([key.fingerprint for key in host.host_keys])]
+
+
+class HostDelete(_OneHost, Command):
+    """End a host: its certificates are revoked, and its names free."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Ask the server."""
+        self.api.delete_host(self.own_or(parsed_args.authority), parsed_args.host)

@@ -1,0 +1,38 @@
+"""Host certificates."""
+
+import argparse
+from typing import Any
+
+from tatu.cli.base import Lister, ShowOne, one, table
+from tatu.cli.certificates import COLUMNS, add_filters, filters
+
+
+class HostcertList(Lister):
+    """List the host certificates that you may see."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Say which."""
+        parser = add_filters(super().get_parser(prog_name))
+        parser.add_argument("--host", metavar="ID", help="of this host")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Ask the server."""
+        return table(COLUMNS, self.api.certificates("host", filters(parsed_args, ("host",))))
+
+
+class HostcertShow(ShowOne):
+    """Show a host certificate."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Say which."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("serial", type=int)
+        parser.add_argument("--authority", metavar="ID", help="(default: your project's)")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Ask the server."""
+        authority = self.own_or(parsed_args.authority)
+        found = self.api.certificate("host", authority, parsed_args.serial)
+        return one((*COLUMNS, "signature_key", "host", "certificate"), found)

@@ -1,0 +1,128 @@
+"""Signing in and out."""
+
+import argparse
+from typing import Any
+
+from tatu.cli.base import Command, ShowOne, shown
+from tatu.core.errors import Malformed, NotFound, TatuError, Unauthenticated
+
+_WHO = ("cloud", "url", "user", "subject", "project", "roles", "expires_at")
+
+
+class Login(ShowOne):
+    """Sign in to a cloud with an SSH key."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add what a new cloud needs; a saved one needs nothing."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("--url", help="Tatu's URL: saves a new cloud, or changes a saved one")
+        parser.add_argument("--user", metavar="NAME", help="who you are there")
+        parser.add_argument("--project", metavar="NAME", help="the project to work in")
+        parser.add_argument(
+            "--key",
+            metavar="FILE|agent:FINGERPRINT",
+            help="the key to sign in with (default: ssh's own default files, then ssh-agent)",
+        )
+        parser.add_argument(
+            "--agent",
+            action=argparse.BooleanOptionalAction,
+            default=None,
+            help="keep the key that is certified in ssh-agent only, as long as its certificate",
+        )
+        parser.add_argument(
+            "--insecure-http",
+            action="store_true",
+            help="let the token travel to other machines by plain http",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Sign in, and save the cloud when that worked."""
+        from tatu.client import clouds  # noqa: PLC0415 -- help loads no HTTP
+        from tatu.client.connection import Connection  # noqa: PLC0415
+
+        cloud = _asked(self.app.client_manager.cloud, parsed_args)
+        connection = Connection.new(cloud)
+        before = connection.state.session()
+        session = connection.sign_in()
+        if before and (before.subject, before.project) != (session.subject, session.project):
+            # the certificate is somebody else's
+            connection.state.forget()
+            connection.state.keep_session(session)
+        clouds.save(cloud)
+        return _who(connection)
+
+
+class Logout(Command):
+    """End the sign-in and forget the token, the certificate and its key."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Forget all that lets anybody in, even when the server does not answer."""
+        from tatu.client import clouds  # noqa: PLC0415
+        from tatu.client.connection import Connection  # noqa: PLC0415
+        from tatu.client.state import State  # noqa: PLC0415
+
+        cloud = clouds.find(self.app.client_manager.cloud)
+        state = State.of(cloud.folder)
+        try:
+            session = state.session()
+            if session is not None and not session.has_ended():
+                Connection.open(cloud).api.end_token()
+        except Unauthenticated:
+            pass  # it has ended already
+        except TatuError as error:
+            self.app.stderr.write(f"{error}; the token ends by itself within the hour\n")
+        finally:
+            state.forget()
+
+
+class Whoami(ShowOne):
+    """Show who you are to the cloud."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Ask the server."""
+        return _who(self.connection)
+
+
+def _who(connection: Any) -> tuple[tuple[str, ...], list[object]]:
+    who, cloud = connection.api.whoami(), connection.cloud
+    roles = [role.name for role in who.roles]
+    facts = (cloud.name, cloud.url, who.name, who.subject, who.project, roles, who.expires_at)
+    return _WHO, [shown(fact) for fact in facts]
+
+
+def _asked(name: str | None, args: argparse.Namespace) -> Any:
+    """Return the cloud to sign in to: the saved one, with what was given in its place."""
+    from dataclasses import replace  # noqa: PLC0415
+    from urllib.parse import urlsplit  # noqa: PLC0415
+
+    from tatu.client import clouds, ready, signing  # noqa: PLC0415
+
+    saved = clouds.listed()
+    if args.url is None:
+        cloud = clouds.find(name)
+        given = {key: getattr(args, key) for key in ("user", "project", "key", "agent")}
+        cloud = replace(cloud, **{key: value for key, value in given.items() if value is not None})
+        return replace(cloud, insecure_http=cloud.insecure_http or args.insecure_http)
+    wanted = name or _same(saved, args.url) or urlsplit(args.url).hostname or ready.current_cloud()
+    old = saved.get(str(wanted))
+    user, project = args.user or (old and old.user), args.project or (old and old.project)
+    if not user or not project:
+        raise Malformed("a new cloud needs --url, --user and --project")
+    try:
+        key = args.key or (old.key if old else signing.default())
+    except NotFound as error:
+        raise Malformed(str(error)) from error
+    return clouds.Cloud(
+        name=str(wanted).replace(":", "-"),
+        url=args.url,
+        user=user,
+        project=project,
+        key=key,
+        agent=bool(old and old.agent) if args.agent is None else args.agent,
+        insecure_http=args.insecure_http,
+    )
+
+
+def _same(saved: dict[str, Any], url: str) -> str | None:
+    return next((name for name, cloud in saved.items() if cloud.url == url), None)

@@ -1,0 +1,33 @@
+"""Logging in."""
+
+import argparse
+import os
+
+from tatu.cli.base import Command
+
+
+class Ssh(Command):
+    """Log in to a host with a certificate that is fresh."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Say where to, and what else ssh is to be told."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("target", metavar="[user@]HOST")
+        parser.add_argument(
+            "arguments", nargs=argparse.REMAINDER, metavar="-- …", help="options of ssh, a command"
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Refresh what is due, and become ssh."""
+        from tatu.client import clouds, ready, refresh  # noqa: PLC0415 -- help loads no HTTP
+
+        cloud = clouds.find(self.app.client_manager.cloud)
+        host = parsed_args.target.rpartition("@")[2].lower()
+        prepared = refresh.refresh(cloud, host)
+        arguments = parsed_args.arguments
+        if arguments[:1] == ["--"]:
+            arguments = arguments[1:]
+        command = ready.ssh_command(str(cloud.folder), prepared, parsed_args.target, arguments)
+        self.app.stdout.flush()
+        os.execvp(command[0], command)  # noqa: S606 -- the user's own arguments, no shell

@@ -1,0 +1,52 @@
+"""Plain ssh with certificates."""
+
+import argparse
+import shutil
+import sys
+
+from tatu.cli.base import Command
+
+
+class SshConfig(Command):
+    """Write an ssh_config for your project's hosts, so that plain ssh, scp and git work."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Say whether ssh's own configuration may be changed."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--install", action="store_true", help="include it at the top of ~/.ssh/config"
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Refresh what is due, and write the file."""
+        from tatu.client import clouds, knownhosts, refresh, sshconfig  # noqa: PLC0415
+
+        connection = self.connection
+        cloud = clouds.find(self.app.client_manager.cloud)
+        refresh.refresh(cloud)
+        hosts, suffix = refresh.trusted(connection)
+        patterns = knownhosts.patterns(hosts, suffix)
+        path = sshconfig.write(cloud, sshconfig.text(cloud, hosts, patterns, _tatu()))
+        self.app.stderr.write(f"{path} is written\n")
+        if not parsed_args.install:
+            self.app.stderr.write("put this at the top of ~/.ssh/config, or give --install:\n")
+            self.app.stdout.write(f"{sshconfig.INCLUDE}\n")
+        elif sshconfig.install():
+            self.app.stderr.write("~/.ssh/config includes it now\n")
+
+
+class SshConfigRefresh(Command):
+    """Refresh what ssh is about to use: run by ssh itself."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Refresh what is due; never asks for anything without a terminal."""
+        from tatu.client import clouds, refresh  # noqa: PLC0415
+
+        refresh.refresh(clouds.find(self.app.client_manager.cloud))
+
+
+def _tatu() -> list[str]:
+    """Return the command that runs this program from anywhere, whatever the PATH is."""
+    found = shutil.which("tatu")
+    return [found] if found else [sys.executable, "-m", "tatu.cli"]

@@ -1,0 +1,35 @@
+"""Enrolment tokens."""
+
+import argparse
+from typing import Any
+
+from tatu.cli.base import ShowOne, duration, shown
+
+
+class TokenCreate(ShowOne):
+    """Admit a host and make its enrolment token, which is shown this once."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Say for which host."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("host", help="the host's id: the cloud's instance id, or a name")
+        parser.add_argument("--name", action="append", default=[], help="a host name it has")
+        parser.add_argument("--address", action="append", default=[], help="an address it has")
+        parser.add_argument("--validity", type=duration, help="how long it may enrol: 90, 30m, 8h")
+        parser.add_argument("--authority", metavar="ID", help="(default: your project's)")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Ask the server."""
+        asked = parsed_args
+        facts: dict[str, object] = {"host": asked.host}
+        if asked.name:
+            facts["names"] = asked.name
+        if asked.address:
+            facts["addresses"] = asked.address
+        if asked.validity:
+            facts["validity"] = int(asked.validity.total_seconds())
+        made = self.api.create_enrolment_token(self.own_or(asked.authority), facts)
+        names = ("host", "principals", "expires_at", "token")
+        values = (made.host.id, made.host.principals, made.expires_at, made.token)
+        return names, [shown(value) for value in values]

@@ -1,0 +1,136 @@
+"""User certificates."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tatu.cli.base import Lister, ShowOne, duration, one, table
+from tatu.cli.certificates import COLUMNS, add_filters, filters
+
+_CREATED = (
+    "serial",
+    "key_id",
+    "principals",
+    "valid_after",
+    "valid_before",
+    "subject_key",
+    "signature_key",
+)
+
+
+class UsercertCreate(ShowOne):
+    """Get a user certificate, for a key of its own or for one of yours."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Say for which key, and how narrow."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--public-key",
+            metavar="FILE",
+            type=Path,
+            help="certify this key, whose private half is in ssh-agent or beside it",
+        )
+        parser.add_argument(
+            "--principal",
+            action="append",
+            metavar="ACCOUNT",
+            help="only this account (may be repeated; default: all that your roles open)",
+        )
+        parser.add_argument("--validity", type=duration, help="how long: 90, 30m, 8h, 1d")
+        parser.add_argument(
+            "--force-command", metavar="COMMAND", help="the one command it may run"
+        )
+        parser.add_argument(
+            "--source-address",
+            action="append",
+            metavar="CIDR",
+            help="only from there (may be repeated)",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Prove the key, check what comes back, and write it where ssh looks for it."""
+        from tatu.client import certify, refresh  # noqa: PLC0415 -- help loads no HTTP
+
+        asked = parsed_args
+        fields: dict[str, object] = {
+            "principals": frozenset(asked.principal) if asked.principal else None,
+            "validity": asked.validity,
+            "force_command": asked.force_command,
+            "source_addresses": tuple(asked.source_address) if asked.source_address else None,
+        }
+        if asked.public_key is None:
+            _, answer = refresh.renew(self.connection, fields)
+            where = self.connection.state.certificate
+        else:
+            where, answer = certify.certify_file(self.connection, asked.public_key, fields)
+        for left_out in answer.left_out:
+            self.app.stderr.write(f"role {left_out.role} is left out: {left_out.reason}\n")
+        names, facts = one(_CREATED, answer)
+        return (*names, "file"), [*facts, str(where)]
+
+
+class UsercertList(Lister):
+    """List the user certificates that you may see."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Say which."""
+        parser = add_filters(super().get_parser(prog_name))
+        parser.add_argument("--user", dest="subject", metavar="ID", help="of this user")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Ask the server."""
+        asked = filters(parsed_args, ("subject",))
+        return table(COLUMNS, self.api.certificates("user", asked))
+
+
+class UsercertShow(ShowOne):
+    """Show a user certificate."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Say which."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("serial", type=int)
+        parser.add_argument("--authority", metavar="ID", help="(default: your project's)")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Ask the server."""
+        authority = self.own_or(parsed_args.authority)
+        found = self.api.certificate("user", authority, parsed_args.serial)
+        return one(
+            (*COLUMNS, "signature_key", "issuer", "subject", "user_name", "certificate"), found
+        )
+
+
+class UsercertRevoke(ShowOne):
+    """Revoke user certificates: hosts refuse them within seconds."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Say which, and why."""
+        parser = super().get_parser(prog_name)
+        which = parser.add_mutually_exclusive_group(required=True)
+        which.add_argument("serial", nargs="?", type=int, help="one certificate")
+        which.add_argument(
+            "--subject-key", metavar="FINGERPRINT", help="all certificates for this key"
+        )
+        which.add_argument("--user", metavar="ID", help="all certificates of this user")
+        which.add_argument("--everything", action="store_true", help="all of the project")
+        parser.add_argument("--reason", default="not given")
+        parser.add_argument(
+            "--block", action="store_true", help="and give the key or user no new certificate"
+        )
+        parser.add_argument("--authority", metavar="ID", help="(default: your project's)")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Ask the server."""
+        asked = parsed_args
+        authority = self.own_or(asked.authority)
+        named = {name: getattr(asked, name) for name in ("serial", "subject_key", "user")}
+        selector = {name: value for name, value in named.items() if value is not None}
+        if asked.everything:
+            selector["everything"] = True
+        result = self.api.revoke(authority, selector, asked.reason, block=asked.block)
+        return one(("revoked", "krl_version"), result)
