@@ -30,6 +30,7 @@ class Local(IdentityProvider):
     sign_ins: SignIns
     cut_offs: CutOffs
     clock: Clock
+    hardware_keys_for_administrators: bool = False
     _cache: OrderedDict[str, Identity] = field(default_factory=OrderedDict, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
@@ -113,7 +114,13 @@ def _build(
     cut_offs: CutOffs,
     clock: Clock,
 ) -> Local:
-    return Local(directory=directory, sign_ins=sign_ins, cut_offs=cut_offs, clock=clock)
+    return Local(
+        directory=directory,
+        sign_ins=sign_ins,
+        cut_offs=cut_offs,
+        clock=clock,
+        hardware_keys_for_administrators=options.hardware_keys_for_administrators,
+    )
 
 
 OPTIONS = (

@@ -1,0 +1,302 @@
+"""The composition root: the one module that knows every other."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from tatu.config import Config, refuse_unknown
+from tatu.core.errors import TatuError
+from tatu.drivers import loading
+from tatu.drivers.identity.local import Local
+from tatu.drivers.verifier.cryptography import CryptographyVerifier
+from tatu.ports import Clock, IdentityProvider, KeyStore, Ledger, Randomness, Verifier
+from tatu.service import enrolment, statements
+from tatu.service.audit import Checkpoints
+from tatu.service.authorities import Authorities, Defaults
+from tatu.service.directory import Administration
+from tatu.service.enrolment import Enrolment
+from tatu.service.issuance import Issuance
+from tatu.service.revocation import Revocation
+from tatu.service.signin import SignIn
+from tatu.service.statements import Statements
+from tatu.store.ledger import SqlLedger
+
+if TYPE_CHECKING:
+    import falcon
+
+    from tatu.api.parts import Parts
+
+LOG = structlog.get_logger("tatu")
+_MAINTENANCE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Application:
+    """Everything but HTTP."""
+
+    config: Config
+    deployment: str
+    clock: Clock
+    randomness: Randomness
+    verifier: Verifier
+    ledger: Ledger
+    keystore: KeyStore
+    identities: IdentityProvider
+    statements: Statements
+    authorities: Authorities
+    issuance: Issuance
+    enrolment: Enrolment
+    revocation: Revocation
+    checkpoints: Checkpoints
+    administration: Administration | None
+    sign_in: SignIn | None
+
+    @property
+    def checks(self) -> Mapping[str, Callable[[], None]]:
+        """What tells whether each part works: it raises a `TatuError` with what is wrong."""
+        return {
+            "ledger": self.ledger.check,
+            "keystore": self.keystore.check,
+            "identity": self.identities.check,
+        }
+
+
+def now() -> datetime:
+    """Return the time now."""
+    return datetime.now(UTC)
+
+
+def open_ledger(config: Config, *, exclusive: bool = False) -> Ledger:
+    """Open the ledger; `exclusive` for the one API process that SQLite has room for."""
+    return SqlLedger.open(
+        config.database.connection,
+        state_dir=config.state_directory,
+        clock=now,
+        exclusive=exclusive,
+        pool_size=config.database.pool_size,
+    )
+
+
+def check_config(config: Config) -> None:
+    """Find the drivers, and refuse what nobody reads of the configuration.
+
+    Raises `Malformed`.
+    """
+    for port, name in _driver_names(config).items():
+        driver = loading.find(port, name)
+        config.conf.register_opts(driver.options, group=driver.section)
+    refuse_unknown(config.conf)
+
+
+def build(config: Config, ledger: Ledger) -> Application:
+    """Put all parts together. Raises `Malformed` or `Unavailable`."""
+    check_config(config)
+    ports = {
+        "clock": now,
+        "randomness": os.urandom,
+        "directory": ledger.directory,
+        "sign_ins": ledger.sign_ins,
+        "cut_offs": ledger.cut_offs,
+        "secrets": ledger.secrets,
+    }
+    drivers = {
+        port: loading.build(loading.find(port, name), config.conf, ports)
+        for port, name in _driver_names(config).items()
+    }
+    identities: IdentityProvider = drivers["identity"]
+    keystore: KeyStore = drivers["keystore"]
+    verifier = CryptographyVerifier()
+    deployment = ledger.deployment()
+    stated = Statements(
+        ledger=ledger,
+        keystore=keystore,
+        identities=identities,
+        clock=now,
+        role_map=config.role_map,
+        settings=statements.Settings(
+            lifetime=config.statement.lifetime,
+            freshness=config.statement.freshness,
+            minimum_agent_version=config.statement.minimum_agent_version,
+            lockdown=config.statement.lockdown,
+        ),
+        deployment=deployment,
+    )
+    revocation = Revocation(
+        ledger=ledger,
+        identities=identities,
+        statements=stated,
+        role_map=config.role_map,
+        clock=now,
+    )
+    # Only the embedded directory is ours to administer; other clouds sign their users in.
+    embedded = identities if isinstance(identities, Local) else None
+    return Application(
+        config=config,
+        deployment=deployment,
+        clock=now,
+        randomness=os.urandom,
+        verifier=verifier,
+        ledger=ledger,
+        keystore=keystore,
+        identities=identities,
+        statements=stated,
+        authorities=Authorities(
+            ledger=ledger,
+            keystore=keystore,
+            statements=stated,
+            clock=now,
+            defaults=Defaults(
+                algorithms=config.authority.algorithms,
+                profile=config.authority.profile,
+                dns_suffix=config.authority.dns_suffix,
+            ),
+        ),
+        issuance=Issuance(
+            ledger=ledger,
+            keystore=keystore,
+            identities=identities,
+            verifier=verifier,
+            clock=now,
+            randomness=os.urandom,
+            role_map=config.role_map,
+            limits=config.limits,
+            deployment=deployment,
+        ),
+        enrolment=Enrolment(
+            ledger=ledger,
+            keystore=keystore,
+            verifier=verifier,
+            statements=stated,
+            clock=now,
+            randomness=os.urandom,
+            limits=config.limits,
+            settings=enrolment.Settings(url=config.api_endpoint),
+            deployment=deployment,
+        ),
+        revocation=revocation,
+        checkpoints=Checkpoints(ledger=ledger, keystore=keystore, clock=now),
+        administration=None
+        if embedded is None
+        else Administration(ledger=ledger, revocation=revocation, clock=now),
+        sign_in=None
+        if embedded is None
+        else SignIn(
+            ledger=ledger,
+            verifier=verifier,
+            clock=now,
+            randomness=os.urandom,
+            url=config.api_endpoint,
+            hardware_keys_for_administrators=embedded.hardware_keys_for_administrators,
+            forget=embedded.forget,
+        ),
+    )
+
+
+def parts(application: Application) -> "Parts":
+    """Return what the HTTP API is made of."""
+    # Here, because HTTP and its policy are half of what there is to import, and tatu-manage needs
+    # neither.
+    from tatu.api.access import Access  # noqa: PLC0415
+    from tatu.api.parts import Parts, Rate, Rates, Settings  # noqa: PLC0415
+
+    config = application.config
+    return Parts(
+        deployment=application.deployment,
+        settings=Settings(
+            api_endpoint=config.api_endpoint,
+            identity_driver=config.identity_driver,
+            max_body=config.api.max_body,
+            trusted_proxies=config.api.trusted_proxies,
+            rates=Rates(**{name: Rate(count=count) for name, count in config.rates.items()}),
+        ),
+        access=Access(config.conf),
+        clock=application.clock,
+        identities=application.identities,
+        ledger=application.ledger,
+        issuance=application.issuance,
+        authorities=application.authorities,
+        enrolment=application.enrolment,
+        revocation=application.revocation,
+        statements=application.statements,
+        administration=application.administration,
+        sign_in=application.sign_in,
+        checks=application.checks,
+    )
+
+
+class Server:
+    """One API process: the application, its HTTP, and the thread that looks after it."""
+
+    def __init__(self, config: Config) -> None:
+        """Raise a `TatuError` when it cannot serve."""
+        from tatu.api.app import create_app  # noqa: PLC0415
+
+        self._ledger = open_ledger(config, exclusive=True)
+        try:
+            self._application = build(config, self._ledger)
+            for check in self._application.checks.values():
+                check()
+            self.wsgi: falcon.App[Any, Any] = create_app(parts(self._application))
+        except BaseException:
+            self._ledger.close()
+            raise
+        self._stopped = threading.Event()
+        self._maintenance = threading.Thread(
+            target=self._maintain, name="tatu-maintenance", daemon=True
+        )
+        self._maintenance.start()
+
+    def close(self) -> None:
+        """Finish what is being done."""
+        self._stopped.set()
+        self._maintenance.join()
+        self._ledger.close()
+
+    def _maintain(self) -> None:
+        """Do what a process that was killed left undone, then what is due."""
+        application = self._application
+        while True:
+            try:
+                application.revocation.sweep()
+                application.ledger.sign_ins.expire(application.clock())
+            except TatuError as error:
+                LOG.warning("maintenance", error=str(error))
+            if self._stopped.wait(_MAINTENANCE.total_seconds()):
+                return
+
+
+def configure_logging(level: str) -> None:
+    """Write all logs, also those of libraries, as JSON objects, one a line on standard output."""
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(),
+        cache_logger_on_first_use=False,  # a reload may change the level
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    # Libraries say what they do at info, and to debug what they were given: that may be secret.
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def _driver_names(config: Config) -> dict[str, str]:
+    return {"identity": config.identity_driver, "keystore": config.keystore_driver}

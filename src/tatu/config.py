@@ -1,0 +1,428 @@
+"""What an operator decides: oslo.config's options, parsed once into frozen dataclasses.
+
+Files are `--config-file` and `--config-dir`, by default those that oslo.config finds for `tatu`
+(/etc/tatu/tatu.conf, /etc/tatu/tatu.conf.d). The environment comes before files:
+`OS_<SECTION>__<OPTION>`, as in OS_DATABASE__CONNECTION.
+"""
+
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from oslo_config import cfg
+
+from tatu.core import accounts, host, lint
+from tatu.core.authority import MAX_HOST_VALIDITY, KeyAlgorithm, Profile, Purpose
+from tatu.core.errors import Malformed
+from tatu.core.principals import RoleMap
+from tatu.core.statement import MAX_LIFETIME, Freshness, FreshnessPolicy
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_ALGORITHMS = [str(algorithm) for algorithm in KeyAlgorithm]
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_HOUR = 3600
+_DAY = 24 * _HOUR
+_DEFAULTS = Profile()
+
+OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
+    "DEFAULT": (
+        cfg.StrOpt(
+            "api_endpoint",
+            sample_default="https://tatu.example.org",
+            help="URL at which callers and hosts reach this deployment. A sign-in is bound to it,"
+            " so that no other server can have one of ours signed. Required.",
+        ),
+        cfg.StrOpt(
+            "log_level",
+            default="info",
+            choices=("debug", "info", "warning", "error"),
+            help="What is logged, as one JSON object a line on standard output.",
+        ),
+    ),
+    "api": (
+        cfg.HostAddressOpt("bind_host", default="127.0.0.1", help="Address to listen on."),
+        cfg.PortOpt("bind_port", default=8122, help="Port to listen on."),
+        cfg.IntOpt(
+            "workers",
+            default=1,
+            min=1,
+            help="Processes. On SQLite exactly one, which is also the fastest; otherwise one a"
+            " core.",
+        ),
+        cfg.IntOpt(
+            "blocking_threads",
+            default=64,
+            min=1,
+            max=1024,
+            help="Requests that a process works on at once.",
+        ),
+        cfg.IntOpt(
+            "max_connections",
+            default=4096,
+            min=128,
+            help="Connections that wait or are served at once, per process.",
+        ),
+        cfg.IntOpt("max_body", default=2**20, min=1024, help="Bytes of a request's body."),
+        cfg.ListOpt(
+            "trusted_proxies",
+            default=[],
+            help="Networks (CIDR) of the proxies whose X-Forwarded-For is believed.",
+        ),
+        cfg.StrOpt("tls_certificate", help="PEM file with the server's TLS certificate chain."),
+        cfg.StrOpt("tls_key", help="PEM file with its private key."),
+    ),
+    "rates": tuple(
+        cfg.IntOpt(name, default=default, min=1, help=f"{what}, a minute.")
+        for name, default, what in (
+            ("sign_in_user", 30, "Sign-ins of a user"),
+            ("sign_in_key", 30, "Sign-ins with a key"),
+            ("sign_in_address", 600, "Sign-ins from an address"),
+            ("enrolment_host", 30, "Enrolments of a host"),
+            ("enrolment_address", 600, "Enrolments from an address"),
+            ("certificates_account", 6000, "Certificates of a user"),
+        )
+    ),
+    "database": (
+        cfg.StrOpt(
+            "connection",
+            default="sqlite:////var/lib/tatu/tatu.db",
+            secret=True,
+            help="The ledger: sqlite:///FILE, postgresql://… or mariadb://…",
+        ),
+        cfg.IntOpt(
+            "pool_size", default=16, min=2, help="Connections to the database, per process."
+        ),
+        cfg.ListOpt(
+            "synchronous_standbys",
+            default=[],
+            help="Names (application_name) of the PostgreSQL replicas that must be synchronous;"
+            " `tatu-manage check` fails when one is not.",
+        ),
+    ),
+    "state": (
+        cfg.StrOpt(
+            "directory",
+            default="/var/lib/tatu",
+            help="Where the high-water marks and the copy of the audit chain are kept. It is not"
+            " restored together with the database.",
+        ),
+    ),
+    "identity": (cfg.StrOpt("driver", default="local", help="Where identities come from."),),
+    "keystore": (cfg.StrOpt("driver", default="local", help="Where private keys live."),),
+    "authority": (
+        *(
+            cfg.StrOpt(
+                f"{purpose}_algorithm",
+                default=str(KeyAlgorithm.ED25519),
+                choices=_ALGORITHMS,
+                help=f"Algorithm of new {purpose} keys.",
+            )
+            for purpose in Purpose
+        ),
+        cfg.IntOpt(
+            "user_validity",
+            default=int(_DEFAULTS.user_validity.total_seconds()),
+            min=60,
+            help="Seconds that a user certificate is valid, if its request does not say; for new"
+            " authorities.",
+        ),
+        cfg.IntOpt(
+            "max_user_validity",
+            default=int(_DEFAULTS.max_user_validity.total_seconds()),
+            min=60,
+            help="Seconds that a request may ask for; for new authorities.",
+        ),
+        cfg.IntOpt(
+            "host_validity",
+            default=int(_DEFAULTS.host_validity.total_seconds()),
+            min=_HOUR,
+            max=int(MAX_HOST_VALIDITY.total_seconds()),
+            help="Seconds that a host certificate is valid; for new authorities.",
+        ),
+        cfg.StrOpt(
+            "dns_suffix",
+            default="",
+            sample_default="{project}.example.org",
+            help="DNS suffix of new authorities; {project} stands for the project's name. Hosts"
+            " have names inside of it, or single labels only when it is empty.",
+        ),
+    ),
+    "limits": (
+        cfg.IntOpt(
+            "max_user_validity",
+            default=7 * _DAY,
+            min=60,
+            help="Seconds that no user certificate outlives, whatever its profile says.",
+        ),
+        cfg.IntOpt(
+            "max_host_validity",
+            default=int(MAX_HOST_VALIDITY.total_seconds()),
+            min=_HOUR,
+            max=int(MAX_HOST_VALIDITY.total_seconds()),
+            help="Seconds that no host certificate outlives.",
+        ),
+        cfg.ListOpt(
+            "reserved_accounts",
+            default=[],
+            help="More accounts that no certificate opens, besides those of systems and"
+            " distributions.",
+        ),
+    ),
+    "roles": (
+        cfg.DictOpt(
+            "accounts",
+            default={},
+            sample_default={"engineer": "eng"},
+            help="Role names and the accounts that they open, where the names differ.",
+        ),
+        cfg.ListOpt(
+            "without_account",
+            default=sorted(RoleMap().without_account),
+            help="Role names that open no account.",
+        ),
+        cfg.ListOpt(
+            "sudo", default=sorted(RoleMap().sudo), help="Role names that may become root."
+        ),
+    ),
+    "statement": (
+        cfg.IntOpt(
+            "lifetime",
+            default=int(MAX_LIFETIME.total_seconds()),
+            min=60,
+            max=int(MAX_LIFETIME.total_seconds()),
+            help="Seconds that a statement to hosts is valid; it is renewed at half of it.",
+        ),
+        cfg.StrOpt(
+            "freshness_policy",
+            default=str(FreshnessPolicy.WARN),
+            choices=[str(policy) for policy in FreshnessPolicy],
+            help="What a host does that has had no fresh statement for freshness_max_age.",
+        ),
+        cfg.IntOpt("freshness_max_age", default=_HOUR, min=60, help="Seconds."),
+        cfg.StrOpt(
+            "minimum_agent_version", default="0", help="Agents below say that they are too old."
+        ),
+        cfg.BoolOpt(
+            "lockdown",
+            default=False,
+            help="Let statements take the last account, or sudo, from every host.",
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Api:
+    """How HTTP is served; `tls` is the files of the certificate and its key."""
+
+    bind_host: str
+    bind_port: int
+    workers: int
+    blocking_threads: int
+    max_connections: int
+    max_body: int
+    trusted_proxies: tuple[Network, ...]
+    tls: tuple[Path, Path] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """Where the ledger is; the URL may hold a password."""
+
+    connection: str = field(repr=False)
+    pool_size: int
+    synchronous_standbys: tuple[str, ...]
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it is SQLite, which one API process has to itself."""
+        return self.connection.startswith("sqlite")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewAuthorities:
+    """What a new authority is given."""
+
+    algorithms: Mapping[Purpose, KeyAlgorithm]
+    profile: Profile
+    dns_suffix: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statements:
+    """How statements to hosts are made."""
+
+    lifetime: timedelta
+    freshness: Freshness
+    minimum_agent_version: str
+    lockdown: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A whole configuration; `conf` is for drivers and oslo's libraries, which parse their own."""
+
+    conf: cfg.ConfigOpts = field(repr=False)
+    api_endpoint: str
+    log_level: str
+    api: Api
+    rates: Mapping[str, int]
+    database: Database
+    state_directory: Path
+    identity_driver: str
+    keystore_driver: str
+    authority: NewAuthorities
+    limits: lint.Limits
+    role_map: RoleMap
+    statement: Statements
+
+
+def list_opts() -> Iterator[tuple[str, Sequence[cfg.Opt]]]:
+    """Return our options (entry point `oslo.config.opts`)."""
+    yield from OPTIONS.items()
+
+
+def load(arguments: Sequence[str]) -> Config:
+    """Read a configuration from files, the environment and a command line.
+
+    Raises `Malformed` with what is wrong, and where.
+    """
+    conf = cfg.ConfigOpts()
+    for section, options in OPTIONS.items():
+        conf.register_opts(options, group=None if section == "DEFAULT" else section)
+    try:
+        conf(list(arguments), project="tatu", version=version("tatu"))
+        return _parsed(conf)
+    except (cfg.Error, ValueError) as error:
+        raise Malformed(f"the configuration is wrong: {error}") from error
+
+
+def refuse_unknown(conf: cfg.ConfigOpts) -> None:
+    """Raise `Malformed` when a file has a section or an option that nobody reads.
+
+    To be called when all drivers have registered theirs. A misspelt limit would be no limit.
+    """
+    for path in [Path(name) for name in conf.config_file or ()] + _of_directories(conf):
+        sections: dict[str, dict[str, list[str]]] = {}
+        try:
+            cfg.ConfigParser(str(path), sections).parse()
+        except (cfg.ParseError, OSError) as error:
+            raise Malformed(f"{path} cannot be read: {error}") from error
+        for section, options in sections.items():
+            if section.startswith("oslo_"):  # a library's own, with options that were renamed
+                continue
+            if section != "DEFAULT" and section not in conf:
+                raise Malformed(f"{path}: no part that is in use reads the section [{section}]")
+            for option in options:
+                if option not in (conf if section == "DEFAULT" else conf[section]):
+                    raise Malformed(f"{path}: [{section}] has no option {option!r}")
+
+
+def _of_directories(conf: cfg.ConfigOpts) -> list[Path]:
+    return [path for name in conf.config_dir or () for path in sorted(Path(name).glob("*.conf"))]
+
+
+def _parsed(conf: cfg.ConfigOpts) -> Config:
+    return Config(
+        conf=conf,
+        api_endpoint=_endpoint(conf.api_endpoint or ""),
+        log_level=conf.log_level,
+        api=_api(conf.api),
+        rates={option.name: conf.rates[option.name] for option in OPTIONS["rates"]},
+        database=Database(
+            connection=conf.database.connection,
+            pool_size=conf.database.pool_size,
+            synchronous_standbys=tuple(conf.database.synchronous_standbys),
+        ),
+        state_directory=Path(conf.state.directory),
+        identity_driver=conf.identity.driver,
+        keystore_driver=conf.keystore.driver,
+        authority=_authority(conf.authority),
+        limits=lint.Limits(
+            max_user_validity=timedelta(seconds=conf.limits.max_user_validity),
+            max_host_validity=timedelta(seconds=conf.limits.max_host_validity),
+            reserved=accounts.RESERVED_ACCOUNTS | frozenset(conf.limits.reserved_accounts),
+        ),
+        role_map=_role_map(conf.roles),
+        statement=_statement(conf.statement),
+    )
+
+
+def _endpoint(url: str) -> str:
+    """Return the URL without a slash at its end; off loopback tokens need TLS under them."""
+    parts = urlsplit(url)
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.query
+        or parts.fragment
+    ):
+        raise ValueError("[DEFAULT] api_endpoint is required: the http(s) URL that callers use")
+    if parts.username or parts.password:
+        raise ValueError("[DEFAULT] api_endpoint holds a user or a password")
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        raise ValueError("[DEFAULT] api_endpoint must be https off this machine")
+    return url.rstrip("/")
+
+
+def _api(section: cfg.ConfigOpts.GroupAttr) -> Api:
+    files = [Path(name) for name in (section.tls_certificate, section.tls_key) if name]
+    if len(files) == 1:
+        raise ValueError("[api] tls_certificate and tls_key go together")
+    return Api(
+        bind_host=section.bind_host,
+        bind_port=section.bind_port,
+        workers=section.workers,
+        blocking_threads=section.blocking_threads,
+        max_connections=section.max_connections,
+        max_body=section.max_body,
+        trusted_proxies=tuple(map(ipaddress.ip_network, section.trusted_proxies)),
+        tls=(files[0], files[1]) if files else None,
+    )
+
+
+def _authority(section: cfg.ConfigOpts.GroupAttr) -> NewAuthorities:
+    profile = Profile(
+        user_validity=timedelta(seconds=section.user_validity),
+        max_user_validity=timedelta(seconds=section.max_user_validity),
+        host_validity=timedelta(seconds=section.host_validity),
+    )
+    if profile.user_validity > profile.max_user_validity:
+        raise ValueError("[authority] user_validity is over max_user_validity")
+    if section.dns_suffix:
+        host.name(section.dns_suffix.replace("{project}", "project"))
+    return NewAuthorities(
+        algorithms={purpose: KeyAlgorithm(section[f"{purpose}_algorithm"]) for purpose in Purpose},
+        profile=profile,
+        dns_suffix=section.dns_suffix,
+    )
+
+
+def _role_map(section: cfg.ConfigOpts.GroupAttr) -> RoleMap:
+    for role, account in section.accounts.items():
+        if reason := accounts.refusal(account):
+            raise ValueError(f"[roles] accounts: {role}:{account}: {reason}")
+    if len(set(section.accounts.values())) < len(section.accounts):
+        raise ValueError("[roles] accounts: two roles would share an account")
+    return RoleMap(
+        accounts=dict(section.accounts),
+        without_account=frozenset(section.without_account),
+        sudo=frozenset(section.sudo),
+    )
+
+
+def _statement(section: cfg.ConfigOpts.GroupAttr) -> Statements:
+    return Statements(
+        lifetime=timedelta(seconds=section.lifetime),
+        freshness=Freshness(
+            policy=FreshnessPolicy(section.freshness_policy),
+            max_age_seconds=section.freshness_max_age,
+        ),
+        minimum_agent_version=section.minimum_agent_version,
+        lockdown=section.lockdown,
+    )

@@ -1,0 +1,113 @@
+"""`tatu-api`: the API on Granian.
+
+Stops gracefully on SIGTERM; on SIGHUP it reads the log level anew (policy files are always read
+anew when they change). Exit codes: 0 stopped, 1 cannot serve, 2 wrong configuration.
+"""
+
+import functools
+import multiprocessing
+import multiprocessing.util
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from granian.constants import HTTPModes, Interfaces
+from granian.server import MPServer
+
+from tatu.bootstrap import Server, check_config, configure_logging
+from tatu.config import Config, load
+from tatu.core.errors import Malformed, TatuError
+
+LOG = structlog.get_logger("tatu.serve")
+
+_GRACE = 30
+"""Seconds that requests have to end when the server stops."""
+
+_LOGGING = {"handlers": {}, "formatters": {}, "loggers": {"_granian": {"propagate": True}}}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until told to stop; return the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        config = load(given)
+        check_config(config)
+        if config.database.embedded and config.api.workers > 1:
+            raise Malformed("[api] workers must be 1 on SQLite: it has room for one process")
+    except TatuError as error:
+        return _failed(2, error)
+    configure_logging(config.log_level)
+    server = _granian(config)
+    server.on_startup(_hand_on_reloads)
+    LOG.info("serving", host=config.api.bind_host, port=config.api.bind_port)
+    try:
+        server.serve(target_loader=functools.partial(_worker, tuple(given)), wrap_loader=False)
+    except (OSError, RuntimeError) as error:
+        return _failed(1, error)
+    return 0
+
+
+def _granian(config: Config) -> MPServer:
+    api = config.api
+    return MPServer(
+        "tatu.wsgi:application",
+        address=api.bind_host,
+        port=api.bind_port,
+        interface=Interfaces.WSGI,
+        workers=api.workers,
+        blocking_threads=api.blocking_threads,
+        backlog=api.max_connections,
+        backpressure=api.max_connections,
+        http=HTTPModes.http1,
+        websockets=False,
+        log_dictconfig=_LOGGING,
+        ssl_cert=api.tls[0] if api.tls else None,
+        ssl_key=api.tls[1] if api.tls else None,
+        workers_kill_timeout=_GRACE,
+    )
+
+
+def _worker(arguments: tuple[str, ...]) -> Callable[..., Any]:
+    """Build the API in a worker process."""
+    try:
+        config = load(arguments)
+        configure_logging(config.log_level)
+        server = Server(config)
+    except TatuError as error:
+        sys.exit(_failed(1, error))
+    # A worker ends without running what `atexit` knows.
+    multiprocessing.util.Finalize(None, server.close, exitpriority=1)
+    signal.signal(signal.SIGHUP, functools.partial(_reload, arguments))
+    return server.wsgi
+
+
+def _reload(arguments: tuple[str, ...], *_: object) -> None:
+    try:
+        configure_logging(load(arguments).log_level)
+    except TatuError as error:
+        LOG.warning("reload", error=str(error))
+    else:
+        LOG.info("reload")
+
+
+def _hand_on_reloads() -> None:
+    """Let workers reload in place: on SQLite a second one could not start beside the first."""
+
+    def hand_on(*_: object) -> None:
+        for child in multiprocessing.active_children():
+            if child.pid is not None:
+                os.kill(child.pid, signal.SIGHUP)
+
+    signal.signal(signal.SIGHUP, hand_on)
+
+
+def _failed(code: int, error: Exception) -> int:
+    sys.stderr.write(f"tatu-api: {error}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
