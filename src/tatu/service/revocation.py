@@ -99,24 +99,6 @@ class Revocation:
     def delete_host(
         self, identity: Identity, authority_id: str, host_id: str, *, request_id: str
     ) -> None:
-        """End a host: its certificates are revoked, its names are free again. Raises `NotFound`."""
-        self.ledger.hosts.delete(
-            authority_id,
-            host_id,
-            event(
-                "host.deleted",
-                by=identity,
-                at=self.clock(),
-                subject=host_id,
-                authority=authority_id,
-                request_id=request_id,
-            ),
-        )
-        self.sweep()
-
-    def delete_host(
-        self, identity: Identity, authority_id: str, host_id: str, *, request_id: str
-    ) -> None:
         """End a host: its names are free, its certificates revoked. Raises `NotFound`."""
         self.ledger.hosts.delete(
             authority_id,
