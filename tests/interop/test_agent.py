@@ -376,6 +376,14 @@ def test_a_copied_identity_is_refused(enrolled, tatu, capsys):
     assert enrolled.sync() == 0
 
 
+def test_a_damaged_state_is_replaced_by_enrolling_again(enrolled, tatu, capsys):
+    state = enrolled.state / "state.json"
+    state.write_text(state.read_text().replace('"authority', '"autority'))
+    refused(enrolled, capsys, "is damaged: enrol again")
+    assert enrolled.enrol(tatu.token) == 0
+    assert enrolled.sync() == 0
+
+
 def test_only_one_agent_works_at_a_time(enrolled, capsys):
     with (enrolled.state / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -49,13 +49,20 @@ def enrol(
         statement=http.text(answer, "statement"),
         signature=http.text(answer, "signature"),
     )
-    _check(state, store.load(), _lines(answer, "statement_keys"), invitation, now)
+    _check(state, _earlier(store), _lines(answer, "statement_keys"), invitation, now)
     certificates = _certificates(state, keys, _lines(answer, "certificates"), now)
     state = State(**{**vars(state), "certificates": certificates})
     adopt(store, state, server)
     reloaded = install(layout, store, state, now)
     done = f"enrolled as {state.host} of {state.authority} at {state.url}"
     return [done + (", sshd reloaded" if reloaded else ""), *warnings(state, now)]
+
+
+def _earlier(store: Store) -> State | None:
+    try:
+        return store.load()
+    except Malformed:
+        return None  # it is damaged, and this enrolment replaces it
 
 
 def _public_half(private: Path) -> str:

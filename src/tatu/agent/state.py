@@ -117,9 +117,11 @@ class Store:
         if data is None:
             return None
         try:
-            return State(**json.loads(data))
-        except (ValueError, TypeError) as error:
+            state = State(**json.loads(data))
+            _ = state.newest
+        except (ValueError, TypeError, AttributeError, RecursionError, Malformed) as error:
             raise Malformed(f"{self.folder}/state.json is damaged: enrol again") from error
+        return state
 
     def krl(self, state: State) -> bytes:
         """Return the newest verified statement's revocation list; raises `AgentError`."""
