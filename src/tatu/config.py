@@ -79,8 +79,8 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
     "rates": tuple(
         cfg.IntOpt(name, default=default, min=1, help=f"{what}, a minute.")
         for name, default, what in (
-            ("sign_in_user", 30, "Sign-ins of a user"),
-            ("sign_in_key", 30, "Sign-ins with a key"),
+            ("sign_in_user", 300, "Sign-ins of a user, whom anyone may name"),
+            ("sign_in_key", 60, "Sign-ins with a key"),
             ("sign_in_address", 600, "Sign-ins from an address"),
             ("enrolment_host", 30, "Enrolments of a host"),
             ("enrolment_address", 600, "Enrolments from an address"),

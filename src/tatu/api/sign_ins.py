@@ -3,6 +3,7 @@
 from tatu.api import limits, shown
 from tatu.api.operation import Call, operation
 from tatu.api.schemas import ChallengeRequest, ChallengeShown, TokenRequest, TokenShown, WhoAmI
+from tatu.core import bearer
 from tatu.core.challenge import SignInPurpose
 from tatu.core.errors import NotFound
 from tatu.core.keys import PublicKey
@@ -49,8 +50,8 @@ def whoami(call: Call) -> WhoAmI:
 @operation()
 def end_token(call: Call) -> None:
     """End the token that this request came with."""
-    _, _, text = call.facts.headers.get("authorization", "").partition(" ")
-    _sign_in(call).end(call.caller, text.strip(), request_id=call.request_id)
+    text = bearer.from_header(call.facts.headers.get("authorization"))
+    _sign_in(call).end(call.caller, text, request_id=call.request_id)
 
 
 def _count_address(call: Call) -> None:
