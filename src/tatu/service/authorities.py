@@ -78,7 +78,7 @@ class Authorities:
             for key in keys:
                 self.keystore.delete(key.reference)
             raise
-        self.statements.newest(project)
+        self.statements.publish(project)
         return self.ledger.authorities.get(project)
 
     def show(self, authority_id: str) -> Authority:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tatu.core.audit import SYSTEM
 from tatu.core.certificate import CertificateType
-from tatu.core.errors import Conflict, NotFound, Unavailable
+from tatu.core.errors import NotFound, Unavailable
 from tatu.core.identity import Identity, Role
 from tatu.core.keys import PublicKey
 from tatu.core.losses import Sweep, Topic
@@ -74,7 +74,10 @@ class Revocation:
                 block=selector.block,
             ),
         )
-        return Revoked(serials=serials, krl_version=self._published(selector.authority))
+        published = self.statements.publish(selector.authority)
+        return Revoked(
+            serials=serials, krl_version=None if published is None else published.krl_version
+        )
 
     def clear_block(
         self, identity: Identity, authority_id: str, block_id: int, *, request_id: str
@@ -235,12 +238,6 @@ class Revocation:
             marker = page.marker
             if marker is None:
                 return
-
-    def _published(self, authority_id: str) -> int | None:
-        try:
-            return self.statements.newest(authority_id).krl_version
-        except (Conflict, Unavailable):
-            return None  # the revocation is durable; a statement is built when one can be
 
 
 def _shown(selector: RevocationSelector) -> str:

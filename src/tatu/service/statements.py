@@ -64,6 +64,16 @@ class Statements:
                 self._build(authority_id)
         raise Unavailable(f"the statement of {authority_id!r} changes faster than it is built")
 
+    def publish(self, authority_id: str) -> Publication | None:
+        """Return the newest statement, or None when it cannot be built yet: whoever asks next tries.
+
+        Raises `NotFound` for no authority.
+        """
+        try:
+            return self.newest(authority_id)
+        except (Conflict, Unavailable):
+            return None
+
     def krl(self, authority_id: str, version: int | None = None) -> bytes:
         """Return a KRL; None is the newest. Raises `NotFound`, and what `newest` raises."""
         if version is None:
