@@ -1,0 +1,152 @@
+"""`tatu-manage bootstrap`: the first administrator, with project, roles and authority."""
+
+import argparse
+import uuid
+from datetime import datetime
+from pathlib import Path
+
+from tatu.bootstrap import Application
+from tatu.core.audit import SYSTEM, Event
+from tatu.core.challenge import FRESH_LIFETIME
+from tatu.core.errors import Denied, Malformed, NotFound
+from tatu.core.identity import Identity, Role
+from tatu.core.keys import PublicKey
+from tatu.manage import opening
+from tatu.ports import Assignment, Project, User, UserKey
+from tatu.service.signin import ADMINISTRATOR, ISSUER
+
+ROLES = (ADMINISTRATOR, "manager", "member", "reader")
+
+
+def add_to(parser: argparse.ArgumentParser) -> None:
+    """Declare the command."""
+    parser.add_argument("--admin", required=True, metavar="NAME", help="the user's name")
+    parser.add_argument("--project", required=True, metavar="NAME", help="the project's name")
+    parser.add_argument(
+        "--key",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="public key with which the administrator signs in",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(parsed: argparse.Namespace) -> None:
+    try:
+        public_key = PublicKey.parse(parsed.key.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise Malformed(f"{parsed.key} is no public key that can be read") from error
+    with opening.application(parsed) as application:
+        _Bootstrap(application).run(parsed.admin, parsed.project, public_key)
+
+
+class _Bootstrap:
+    """Makes what is not there yet, and says so; what is there stays as it is."""
+
+    def __init__(self, application: Application) -> None:
+        if application.administration is None:
+            raise Malformed("[identity] driver is not local: administrators come from elsewhere")
+        self._application = application
+        self._directory = application.ledger.directory
+
+    def run(self, admin: str, project_name: str, public_key: PublicKey) -> None:
+        """Make all of it; may be run again."""
+        roles = {name: self._role(name) for name in ROLES}
+        project = self._project(project_name)
+        user = self._user(admin)
+        self._key(user, public_key)
+        self._assign(Assignment(project=project.id, role=roles[ADMINISTRATOR].id, user=user.id))
+        self._authority(user, project, roles[ADMINISTRATOR])
+
+    def _role(self, name: str) -> Role:
+        try:
+            return self._directory.role(name)
+        except NotFound:
+            role = Role(id=uuid.uuid4().hex, name=name)
+        self._directory.create_role(role, self._event("role.created", role.id, name=name))
+        _told("role", name)
+        return role
+
+    def _project(self, name: str) -> Project:
+        try:
+            return self._directory.project(name)
+        except NotFound:
+            project = Project(id=uuid.uuid4().hex, name=name)
+        event = self._event("project.created", project.id, authority=project.id, name=name)
+        self._directory.create_project(project, event)
+        _told("project", name)
+        return project
+
+    def _user(self, name: str) -> User:
+        try:
+            return self._directory.user(name)
+        except NotFound:
+            user = User(id=uuid.uuid4().hex, name=name)
+        self._directory.create_user(user, self._event("user.created", user.id, name=name))
+        _told("user", name)
+        return user
+
+    def _key(self, user: User, public_key: PublicKey) -> None:
+        if public_key in [key.public_key for key in self._directory.keys(user.id)]:
+            return
+        if other := self._application.ledger.purposes_of(public_key):
+            raise Denied(f"this key is a {' and '.join(sorted(other))} key already (security: S1)")
+        self._directory.add_key(
+            UserKey(user=user.id, public_key=public_key, created_at=self._now()),
+            self._event("user.key-added", user.id, key=public_key.fingerprint),
+        )
+        _told("key", public_key.fingerprint)
+
+    def _assign(self, assignment: Assignment) -> None:
+        found = self._directory.assignments(
+            project=assignment.project, user=assignment.user, group=None
+        )
+        if assignment in found:
+            return
+        event = self._event(
+            "role.assigned",
+            assignment.user or "",
+            authority=assignment.project,
+            role=assignment.role,
+        )
+        self._directory.assign(assignment, event)
+        _told("assignment", ADMINISTRATOR)
+
+    def _authority(self, user: User, project: Project, role: Role) -> None:
+        now = self._now()
+        identity = Identity(
+            issuer=ISSUER,
+            subject=user.id,
+            name=user.name,
+            project=project.id,
+            roles=frozenset({role}),
+            mark=self._application.ledger.cut_offs.mark(),
+            validated_at=now,
+            expires_at=now + FRESH_LIFETIME,
+            fresh=True,
+        )
+        try:
+            self._application.ledger.authorities.get(project.id)
+        except NotFound:
+            self._application.authorities.create(identity, project.id, project.name, request_id="")
+            _told("authority", project.name)
+
+    def _event(
+        self, action: str, subject: str, *, authority: str | None = None, **facts: object
+    ) -> Event:
+        return Event(
+            action=action,
+            actor=SYSTEM,
+            authority=authority,
+            subject=subject,
+            at=self._now(),
+            facts=facts,
+        )
+
+    def _now(self) -> datetime:
+        return self._application.clock()
+
+
+def _told(kind: str, name: str) -> None:
+    print(f"made {kind} {name}")

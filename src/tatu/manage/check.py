@@ -1,0 +1,61 @@
+"""`tatu-manage check`: whether everything is as it should be."""
+
+import argparse
+from collections.abc import Callable, Iterator
+
+from tatu.bootstrap import Application
+from tatu.config import Config
+from tatu.core.errors import TatuError, Unavailable
+from tatu.manage import opening
+from tatu.store import standbys
+
+
+def add_to(parser: argparse.ArgumentParser) -> None:
+    """Declare the command."""
+    parser.set_defaults(run=_run)
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    """Ask every part; a line for each, and 1 when one fails."""
+    with opening.application(parsed) as application:
+        config = application.config
+        print(f"configuration  ok ({config.api_endpoint})")
+        failed = 0
+        for name, check in _checks(application, config):
+            try:
+                check()
+            except TatuError as error:
+                failed += 1
+                print(f"{name:<14} FAILED: {error}")
+            else:
+                print(f"{name:<14} ok")
+        for warning in _warnings(config):
+            print(f"warning: {warning}")
+    return int(failed > 0)
+
+
+def _checks(application: Application, config: Config) -> Iterator[tuple[str, Callable[[], None]]]:
+    names = {"keystore": config.keystore_driver, "identity": config.identity_driver}
+    for name, check in application.checks.items():
+        yield f"{name} ({names[name]})" if name in names else name, check
+    if config.database.synchronous_standbys:
+        yield (
+            "standbys",
+            lambda: standbys.check(
+                config.database.connection, config.database.synchronous_standbys
+            ),
+        )
+    yield "audit key", lambda: _check_audit(application)
+
+
+def _check_audit(application: Application) -> None:
+    signed = application.checkpoints.sign()
+    if signed.checkpoint.deployment != application.deployment:
+        raise Unavailable("checkpoints are signed for another deployment")
+
+
+def _warnings(config: Config) -> Iterator[str]:
+    if config.api.tls is None and config.api.bind_host not in ("127.0.0.1", "::1", "localhost"):
+        yield "[api] has no TLS and listens beyond this machine: tokens cross the network in clear"
+    if config.api_endpoint.startswith("http://"):
+        yield "[DEFAULT] api_endpoint is http: fit for this machine only"

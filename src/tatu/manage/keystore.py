@@ -1,0 +1,80 @@
+"""`tatu-manage keystore`: key-encryption keys of the embedded key store."""
+
+import argparse
+import os
+from pathlib import Path
+
+from tatu.bootstrap import Application
+from tatu.core.errors import Malformed, TatuError, Unavailable
+from tatu.drivers.keystore import kek
+from tatu.drivers.keystore.local import Local
+from tatu.manage import opening
+
+
+def add_to(parser: argparse.ArgumentParser) -> None:
+    """Declare the commands."""
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    command = commands.add_parser(
+        "new-key",
+        help="make a key-encryption key; in a file that has some, it becomes the current one",
+    )
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.set_defaults(run=_new_key)
+    command = commands.add_parser(
+        "rewrap", help="wrap all by the current key, so that older ones may go"
+    )
+    command.set_defaults(run=_rewrap)
+    command = commands.add_parser("check", help="open everything that the key store keeps")
+    command.set_defaults(run=_check)
+
+
+def _new_key(parsed: argparse.Namespace) -> None:
+    """Write the new key beside and rename: the old ones are never lost on the way."""
+    path: Path = parsed.file
+    older = ""
+    if path.exists() or path.is_symlink():
+        kek.from_file(path)
+        older = path.read_text()
+    beside = path.with_name(f"{path.name}.new")
+    try:
+        handle = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(f"{kek.new_line(os.urandom)}\n{older}")
+            file.flush()
+            os.fsync(handle)
+        beside.rename(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(folder)
+        os.close(folder)
+    except OSError as error:
+        raise Unavailable(f"{error.filename or path}: {error.strerror}") from error
+    print(f"made a key in {path}; keep a copy in a safe place, away from the database's backups")
+    if older:
+        print("restart tatu-api, run `tatu-manage keystore rewrap`, then remove the older lines")
+
+
+def _rewrap(parsed: argparse.Namespace) -> None:
+    with opening.application(parsed) as application:
+        count = _local(application).rewrap()
+    print(f"wrapped {count} secrets anew; all are under the current key")
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    with opening.application(parsed) as application:
+        store = _local(application)
+        names = store.names()
+        older, failed = 0, 0
+        for name in names:
+            try:
+                older += not store.probe(name)
+            except TatuError as error:
+                failed += 1
+                print(error)
+    print(f"{len(names)} secrets: {failed} cannot be opened, {older} are under an older key")
+    return int(failed > 0)
+
+
+def _local(application: Application) -> Local:
+    if not isinstance(application.keystore, Local):
+        raise Malformed("[keystore] driver is not local: its keys are kept elsewhere")
+    return application.keystore
