@@ -1,0 +1,80 @@
+"""The agent against Tatu's own API: one protocol, written twice."""
+
+import subprocess
+import threading
+from dataclasses import replace
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import pytest
+
+from tatu.core.enrolment import EnrolmentToken
+from tests.api.deployment import deployed
+from tests.fakes.agent_host import AgentHost, make_keys
+
+
+class Quiet(WSGIRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def tatu(tmp_path):
+    with deployed(tmp_path) as made:
+        server = make_server("127.0.0.1", 0, made.app, handler_class=Quiet)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        made.url = f"http://127.0.0.1:{server.server_address[1]}"
+        yield made
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def host(tmp_path, tmp_path_factory):
+    return AgentHost(tmp_path / "host", make_keys(tmp_path_factory.mktemp("keys")))
+
+
+def token_for(tatu, name):
+    token = EnrolmentToken.parse(tatu.admit("blue", name)["token"])
+    return str(replace(token, url=tatu.url))
+
+
+def revoked(host, certificate, folder):
+    path = folder / "id-cert.pub"
+    path.write_text(certificate + "\n")
+    done = subprocess.run(["ssh-keygen", "-Q", "-f", host.krl, path], check=False)
+    return done.returncode != 0
+
+
+def test_a_host_enrols_and_obeys_a_revocation(tatu, host, tmp_path, capsys):
+    token = token_for(tatu, "db-1")
+    assert host.enrol(token) == 0, capsys.readouterr().err
+    assert host.enrol(token) == 0, capsys.readouterr().err
+    assert host.reload_count == 1
+    issued = tatu.issue()
+    assert host.sync() == 0
+    assert not revoked(host, issued["certificate"], tmp_path)
+    answer = tatu.call(
+        "POST",
+        "/v2/authorities/blue/revocations",
+        "blue-manager",
+        json={"serial": issued["serial"], "reason": "the test ends"},
+    )
+    assert answer.status_code == 200, answer.text
+    assert host.sync() == 0
+    assert revoked(host, issued["certificate"], tmp_path)
+    host.check_sshd()
+
+
+def test_a_second_machine_with_the_same_token_is_refused(tatu, host, tmp_path, capsys):
+    token = token_for(tatu, "db-1")
+    assert host.enrol(token) == 0
+    (tmp_path / "keys").mkdir()
+    clone = AgentHost(tmp_path / "clone", make_keys(tmp_path / "keys"))
+    assert clone.enrol(token) == 1
+    assert "answered 409" in capsys.readouterr().err
+
+
+def test_a_wrong_secret_is_refused(tatu, host, capsys):
+    token = replace(EnrolmentToken.parse(token_for(tatu, "db-1")), secret=bytes(32))
+    assert host.enrol(str(token)) == 1
+    assert "answered 403: the enrolment token does not prove" in capsys.readouterr().err
