@@ -1,9 +1,9 @@
 """The load: a process of its own that asks over kept-alive connections, as cheaply as it can.
 
-It reads one `Job` as JSON from standard input, runs it and writes one `Report`. Without a rate every
-connection asks again as soon as it is answered (how much can be served?). With a rate requests are due
-at even times, and a latency counts from when its request was due: a server that stalls is not excused
-by a load that politely waits for it.
+It reads one `Job` as JSON from standard input, runs it and writes one `Report`. Without a rate
+every connection asks again as soon as it is answered (how much can be served?). With a rate
+requests are due at even times, and a latency counts from when its request was due: a server that
+stalls is not excused by a load that politely waits for it.
 """
 
 import json
@@ -60,7 +60,7 @@ class LoadFailed(Exception):
 
 
 def run(job: Job) -> Report:
-    """Run a job in a process of its own; raises `LoadFailed` unless all answers are as expected."""
+    """Run a job in a process of its own; raises `LoadFailed` for any other answer."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.load"],
         input=json.dumps(asdict(job)),
@@ -84,7 +84,7 @@ class Connection:
         plain = socket.create_connection(("127.0.0.1", job.port), timeout=10)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = _wrapped(plain) if job.tls else plain
-        self.socket.setblocking(False)
+        self.socket.settimeout(0)
         self.due = 0.0
         self._got = b""
         self._whole = 0
@@ -214,7 +214,7 @@ class Load:
 
 
 def echo() -> None:
-    """Answer anything at once, to see what the load itself can do; the port goes to standard output."""
+    """Answer anything at once, to see what the load itself can do; tells its port."""
     answer = b"HTTP/1.1 201 Created\r\ncontent-length: 1500\r\n\r\n" + b"x" * 1500
     listener = socket.create_server(("127.0.0.1", 0))
     print(listener.getsockname()[1], flush=True)

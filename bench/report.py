@@ -81,7 +81,7 @@ class Context:
 def number(value: float | None) -> str:
     """Return a number as people read it: three digits that count."""
     if value is None or math.isnan(value):
-        return "–"
+        return "-"
     digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
     return f"{value:,.{min(digits, 3)}f}"
 
