@@ -65,7 +65,7 @@ class Statements:
         raise Unavailable(f"the statement of {authority_id!r} changes faster than it is built")
 
     def publish(self, authority_id: str) -> Publication | None:
-        """Return the newest statement, or None when it cannot be built yet: whoever asks next tries.
+        """Return the newest statement, or None when it cannot be built yet.
 
         Raises `NotFound` for no authority.
         """
