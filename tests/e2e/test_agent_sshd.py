@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tatu.agent import sshd as agent_sshd
 from tatu.core.certificate import CertificateType
 from tatu.core.keys import PublicKey
 from tests.fakes.agent_host import ACCOUNT, AgentHost, make_keys
@@ -42,6 +43,13 @@ class Sshd:
                         return
             except OSError:
                 pass
+            assert time.monotonic() < until, self.log.read_text()
+            time.sleep(0.01)
+
+    def wait_for(self, text):
+        """Wait until the log says so."""
+        until = time.monotonic() + 10
+        while text not in self.log.read_text():
             assert time.monotonic() < until, self.log.read_text()
             time.sleep(0.01)
 
@@ -132,6 +140,26 @@ def test_access_begins_with_a_certificate_and_ends_with_the_next_sync(host, tatu
     tatu.publish(accounts={"nobody-here": ("admin",)})
     assert host.sync() == 0
     assert login(("admin",), serial=4).returncode == 255
+
+
+def test_without_a_reload_command_the_pid_file_says_whom_to_hang_up(host, sshd, monkeypatch):
+    pid_file = host.root / "sshd.pid"
+    monkeypatch.setattr(agent_sshd, "_PID_FILES", (str(pid_file),))
+    agent_sshd._hang_up()
+    sshd.wait_for("Received SIGHUP; restarting.")
+    sshd.wait()
+
+
+def test_a_pid_file_that_was_left_behind_hangs_up_nobody(tmp_path, monkeypatch):
+    other = subprocess.Popen(["sleep", "60"])
+    try:
+        (tmp_path / "pid").write_text(f"{other.pid}\n")
+        monkeypatch.setattr(agent_sshd, "_PID_FILES", (str(tmp_path / "pid"),))
+        agent_sshd._hang_up()
+        assert other.poll() is None
+    finally:
+        other.kill()
+    assert other.wait(10) == -9
 
 
 def test_an_authorized_key_opens_no_managed_account(host, tatu, sshd, login, tmp_path):

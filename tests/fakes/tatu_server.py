@@ -78,6 +78,7 @@ class FakeTatu:
     answer_mac: str | None = None
     _statement: Statement | None = None
     _krls: dict = field(default_factory=dict)
+    _certificates: dict = field(default_factory=dict)
 
     def __post_init__(self):
         fake = self
@@ -192,6 +193,14 @@ class FakeTatu:
         except TatuError as error:
             return 403, json.dumps({"detail": str(error), "request_id": "r2"}).encode()
 
+    def _certificate(self, key):
+        """Return the key's certificate: the same one when it is asked for again."""
+        usual = {"subject": key, "principals": (self.host,)}
+        if key not in self._certificates:
+            made = certify(self.host_key, **{**usual, **self.certificate_changes})
+            self._certificates[key] = made.line
+        return self._certificates[key]
+
     def _redeem(self, request):
         keys = tuple(map(PublicKey.parse, request["host_keys"]))
         message = enrolment.message(
@@ -211,13 +220,7 @@ class FakeTatu:
             "deployment": DEPLOYMENT,
             "authority": self.authority,
             "host": self.host,
-            "certificates": [
-                certify(
-                    self.host_key,
-                    **{"subject": key, "principals": (self.host,), **self.certificate_changes},
-                ).line
-                for key in keys
-            ],
+            "certificates": [self._certificate(key) for key in keys],
             **self.signed(),
             "statement_keys": [
                 self.statement_key.public.line,

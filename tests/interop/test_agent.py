@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -442,6 +443,23 @@ def test_an_old_agent_obeys_and_says_so(enrolled, tatu, capsys):
     tatu.publish(minimum_agent_version="9.0")
     assert enrolled.sync() == 0
     assert "the authority asks for 9.0" in capsys.readouterr().err
+
+
+def test_what_an_operator_should_put_right_is_told(enrolled, tatu, capsys):
+    tatu.publish(accounts={"nobody-here": ("member",)})
+    shutil.copy(enrolled.ssh / "ssh_host_ecdsa_key.pub", enrolled.ssh / "ssh_host_ed25519_key.pub")
+    capsys.readouterr()
+    assert enrolled.sync() == 0
+    told = capsys.readouterr().err
+    assert "ssh_host_ed25519_key is not the key that was enrolled" in told
+    assert "no account here is in group" in told
+
+
+def test_a_certificate_that_ends_soon_is_told(host, tatu, capsys):
+    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
+    tatu.certificate_changes["valid_before"] = ends
+    assert host.enrol(tatu.token) == 0
+    assert f"ends at {ends:%Y-%m-%dT%H:%M:%SZ}" in capsys.readouterr().err
 
 
 def test_a_link_in_place_of_a_file_is_replaced_and_not_followed(enrolled, tatu, capsys, tmp_path):

@@ -16,6 +16,16 @@ def test_a_file_is_replaced_with_its_mode_and_leaves_nothing_beside(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_folder_has_its_mode_whatever_the_umask(tmp_path):
+    before = os.umask(0o077)
+    try:
+        files.folder(tmp_path / "etc/ssh", 0o755)
+    finally:
+        os.umask(before)
+    modes = [path.stat().st_mode & 0o777 for path in (tmp_path / "etc", tmp_path / "etc/ssh")]
+    assert modes == [0o755, 0o755]
+
+
 def test_what_a_killed_run_left_beside_does_no_harm(tmp_path):
     (tmp_path / ".krl.new").write_bytes(b"half")
     files.write(tmp_path / "krl", b"whole", 0o644)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import secrets
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-from tatu.agent import files, http, signatures, statement, token
+from tatu.agent import http, signatures, statement, token
 from tatu.agent.errors import AgentError, Malformed
 from tatu.agent.http import Server
 from tatu.agent.install import install
@@ -18,7 +17,6 @@ from tatu.agent.sync import adopt, verified, warnings
 from tatu.agent.token import EnrolmentToken
 
 _MAX_ANSWER = 2 * 2**20
-_MAX_PUBLIC_KEY = 16_384
 
 
 def enrol(
@@ -32,7 +30,7 @@ def enrol(
 
     Raises `AgentError`; then an earlier enrolment is still in force.
     """
-    keys = {path.name: _public_half(path) for path in layout.host_keys()}
+    keys = layout.host_keys()
     if not 0 < len(keys) <= MAX_HOST_KEYS:
         raise AgentError(f"{layout.ssh} has {len(keys)} host keys, not 1 to {MAX_HOST_KEYS}")
     deployment = http.text(http.parsed(_got(server, "/v2")), "deployment")
@@ -55,7 +53,7 @@ def enrol(
     adopt(store, state, server)
     reloaded = install(layout, store, state, now)
     done = f"enrolled as {state.host} of {state.authority} at {state.url}"
-    return [done + (", sshd reloaded" if reloaded else ""), *warnings(state, now)]
+    return [done + (", sshd reloaded" if reloaded else ""), *warnings(layout, state, now)]
 
 
 def _earlier(store: Store) -> State | None:
@@ -63,15 +61,6 @@ def _earlier(store: Store) -> State | None:
         return store.load()
     except Malformed:
         return None  # it is damaged, and this enrolment replaces it
-
-
-def _public_half(private: Path) -> str:
-    path = Path(f"{private}.pub")
-    words = (files.read(path, _MAX_PUBLIC_KEY) or b"").decode("utf-8", "replace").split()
-    try:
-        return public_key(" ".join(words[:2]))
-    except Malformed as error:
-        raise Malformed(f"{path}: {error}") from error
 
 
 def _got(server: Server, path: str) -> bytes:

@@ -16,12 +16,16 @@ from tatu.agent.errors import AgentError
 
 
 def folder(path: Path, mode: int) -> None:
-    """Make a folder, and those above it, unless they are there."""
+    """Make a folder, and those above it, unless they are there; raises OSError.
+
+    The mode holds whatever the umask is: sshd reads principals as the user who logs in.
+    """
     if path.is_dir():
         return
     folder(path.parent, 0o755)
     with suppress(FileExistsError):
-        path.mkdir(mode)
+        path.mkdir()
+        path.chmod(mode)
     with _opened(path.parent) as parent:
         os.fsync(parent)
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from tatu.agent import files
+from tatu.agent.errors import Malformed
+from tatu.agent.keys import public_key
+
 MAX_HOST_KEYS = 8
+
+_MAX_PUBLIC_KEY = 16_384
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,20 @@ class Layout:
         """Return where the certificate of a host key is kept, by the name of the key's file."""
         return self.ours / f"{private_key}-cert.pub"
 
-    def host_keys(self) -> list[Path]:
-        """Return the private host keys that have a public half beside them."""
+    def host_keys(self) -> dict[str, str]:
+        """Return the public halves of the host keys by the names of their files.
+
+        Raises `Malformed` for what is no public key.
+        """
         found = sorted(path.with_suffix("") for path in self.ssh.glob("ssh_host_*_key.pub"))
-        return [path for path in found if path.is_file() and path.name != "ssh_host_dsa_key"]
+        usable = [path for path in found if path.is_file() and path.name != "ssh_host_dsa_key"]
+        return {path.name: _public_half(path) for path in usable}
+
+
+def _public_half(private: Path) -> str:
+    path = Path(f"{private}.pub")
+    words = (files.read(path, _MAX_PUBLIC_KEY) or b"").decode("utf-8", "replace").split()
+    try:
+        return public_key(" ".join(words[:2]))
+    except Malformed as error:
+        raise Malformed(f"{path}: {error}") from error

@@ -9,13 +9,14 @@ from urllib.parse import quote
 from tatu.agent import VERSION, http, signatures, statement
 from tatu.agent.errors import AgentError
 from tatu.agent.http import Server
-from tatu.agent.install import install, staleness
+from tatu.agent.install import install, managed, staleness
 from tatu.agent.keys import HostCertificate
 from tatu.agent.layout import Layout
 from tatu.agent.state import MAX_KRL, State, Store, check_machine, floored, krl_digest
 from tatu.agent.statement import Statement
 
 _MAX_ANSWER = 2**20  # a statement inside JSON: each of its quotes takes two bytes
+_NEAR = timedelta(days=2)
 _KRL_MAGIC = b"SSHKRL\n\0"
 
 
@@ -39,7 +40,7 @@ def sync(layout: Layout, store: Store, now: datetime) -> list[str]:
         raise failure
     newest = state.newest
     done = f"obeying statement {newest.version} with KRL {newest.krl_version}"
-    return [done + (", sshd reloaded" if reloaded else ""), *warnings(state, now)]
+    return [done + (", sshd reloaded" if reloaded else ""), *warnings(layout, state, now)]
 
 
 def fetch(store: Store, state: State, now: datetime) -> State:
@@ -97,7 +98,7 @@ def _fetch_krl(state: State, new: Statement, server: Server) -> bytes:
     return krl
 
 
-def warnings(state: State, now: datetime) -> list[str]:
+def warnings(layout: Layout, state: State, now: datetime) -> list[str]:
     """Return what is not wrong yet, or not the agent's to put right."""
     newest = state.newest
     found = []
@@ -107,8 +108,15 @@ def warnings(state: State, now: datetime) -> list[str]:
     if statement.numbers(VERSION) < newest.minimum_agent_version:
         wanted = ".".join(map(str, newest.minimum_agent_version))
         found.append(f"warning: this agent is {VERSION}, the authority asks for {wanted}")
+    if newest.accounts and not managed(layout.group, list(newest.accounts)):
+        named = ", ".join(sorted(newest.accounts)[:3])
+        found.append(f"warning: no account here is in group {layout.group} and one of {named}")
+    keys = layout.host_keys()
     for name, line in state.certificates.items():
-        ends = HostCertificate.parse(line).valid_before
-        if ends - now < timedelta(days=2):
+        certificate = HostCertificate.parse(line)
+        if certificate.subject_key != keys.get(name):
+            found.append(f"warning: {name} is not the key that was enrolled: enrol again")
+        ends = certificate.valid_before
+        if ends - now < _NEAR:
             found.append(f"warning: the certificate of {name} ends at {ends:%Y-%m-%dT%H:%M:%SZ}")
     return found
