@@ -6,11 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tatu.cli.base import Lister, duration
-from tatu.core.accounts import RESERVED_ACCOUNTS
-from tatu.core.authority import MAX_HOST_VALIDITY
-from tatu.core.certificate import Certificate
-from tatu.core.errors import Malformed
-from tatu.core.lint import Finding, Limits, findings
+
+_DAY = timedelta(days=1)
 
 
 class CertLint(Lister):
@@ -20,17 +17,19 @@ class CertLint(Lister):
         """Say which file, and the limits of the deployment."""
         parser = super().get_parser(prog_name)
         parser.add_argument("file", type=Path, help="as ssh has it, such as id_ed25519-cert.pub")
+        parser.add_argument("--max-user-validity", type=duration, default=_DAY, metavar="DURATION")
         parser.add_argument(
-            "--max-user-validity", type=duration, default=timedelta(hours=24), metavar="DURATION"
-        )
-        parser.add_argument(
-            "--max-host-validity", type=duration, default=MAX_HOST_VALIDITY, metavar="DURATION"
+            "--max-host-validity", type=duration, default=30 * _DAY, metavar="DURATION"
         )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Read the file and judge it."""
-        from tatu.client import files  # noqa: PLC0415 -- the one part of the client that is needed
+        from tatu.client import files  # noqa: PLC0415 -- completion and help wait for none of it
+        from tatu.core.accounts import RESERVED_ACCOUNTS  # noqa: PLC0415
+        from tatu.core.certificate import Certificate  # noqa: PLC0415
+        from tatu.core.errors import Malformed  # noqa: PLC0415
+        from tatu.core.lint import Finding, Limits, findings  # noqa: PLC0415
 
         limits = Limits(
             max_user_validity=parsed_args.max_user_validity,

@@ -133,4 +133,5 @@ class UsercertRevoke(ShowOne):
         if asked.everything:
             selector["everything"] = True
         result = self.api.revoke(authority, selector, asked.reason, block=asked.block)
+        self.connection.state.drop(result.revoked)
         return one(("revoked", "krl_version"), result)

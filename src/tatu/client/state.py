@@ -1,6 +1,7 @@
 """What is remembered of a cloud between two commands: token, certificate, whom we trust."""
 
 import json
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -133,6 +134,11 @@ class State:
         except Malformed:
             return None  # damaged: as good as none, a new one replaces it
         return (key, certificate) if certificate.contents.subject_key == key else None
+
+    def drop(self, serials: Collection[int]) -> None:
+        """Have the certificate replaced before its next use when it is one of these."""
+        if (held := self.held()) and held[1].contents.serial in serials:
+            self.ready.unlink(missing_ok=True)
 
     def forget_key(self, agent: Agent) -> None:
         """Take the subject key that was held until now out of an agent, and its file away."""
