@@ -2,9 +2,10 @@
 
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -44,24 +45,26 @@ class FakeClock:
 class Deployment:
     """The API of one deployment, and what tests ask of it."""
 
-    def __init__(self, parts, app, clock) -> None:
+    def __init__(self, parts, app, clock, keys: dict[str, ClientKey]) -> None:
         self.parts = parts
         self.ledger = parts.ledger
         self.app = app
         self.clock = clock
         self.client = falcon.testing.TestClient(app)
-        self.keys: dict[str, ClientKey] = {}
+        self.keys = keys
         self._tokens: dict[tuple[str, bool], str] = {}
-        directory = self.ledger.directory
+
+    def populate(self) -> None:
+        """Make two projects with an authority each, and somebody of each role in both."""
         for role in ROLES:
             self.add_role(role)
         for project in PROJECTS:
-            directory.create_project(Project(id=project, name=f"{project}-name"), self.event())
+            found = Project(id=project, name=f"{project}-name")
+            self.ledger.directory.create_project(found, self.event())
             for role in ROLES:
-                user = f"{project}-{role}"
-                self.add_user(user, project, role)
+                self.add_user(f"{project}-{role}", project, role)
             self.parts.authorities.create(
-                parts.identities.authenticate(self.request(f"{project}-admin")),
+                self.parts.identities.authenticate(self.request(f"{project}-admin")),
                 project,
                 f"{project}-name",
                 request_id="",
@@ -151,26 +154,53 @@ class Deployment:
         return answer.json
 
 
-@contextmanager
-def deployed(folder: Path, *, now: datetime | None = None, **rates: int) -> Iterator[Deployment]:
-    """Start a deployment in a folder, as `tatu-api` would, but that its clock is ours."""
+@dataclass(frozen=True)
+class Template:
+    """A populated deployment, to be copied: that is ten times as quick as making one."""
+
+    folder: Path
+    now: datetime
+    keys: Mapping[str, ClientKey]
+
+
+def template(folder: Path) -> Template:
+    """Make a deployment in a folder and populate it."""
     key = folder / "kek"
     key.touch(mode=0o600)
     key.write_text(kek.new_line(os.urandom))
-    url = f"sqlite:///{folder}/tatu.db"
+    migrate(f"sqlite:///{folder}/tatu.db")
+    made = Template(folder, datetime.now(UTC).replace(microsecond=0), {})
+    with _opened(made) as deployment:
+        deployment.populate()
+        return replace(made, keys=deployment.keys)
+
+
+@contextmanager
+def deployed(made: Template, folder: Path, **rates: int) -> Iterator[Deployment]:
+    """Start a deployment in a folder, as `tatu-api` would, but that its clock is ours."""
+    shutil.copytree(made.folder, folder, dirs_exist_ok=True)
+    with _opened(replace(made, folder=folder), **rates) as deployment:
+        yield deployment
+
+
+@contextmanager
+def _opened(made: Template, **rates: int) -> Iterator[Deployment]:
+    folder = made.folder
     settings = folder / "tatu.conf"
     settings.write_text(
-        f"[DEFAULT]\napi_endpoint = {URL}\n[database]\nconnection = {url}\n"
-        f"[state]\ndirectory = {folder}/state\n[keystore_local]\nkek_file = {key}\n"
+        f"[DEFAULT]\napi_endpoint = {URL}\n"
+        f"[database]\nconnection = sqlite:///{folder}/tatu.db\n"
+        f"[state]\ndirectory = {folder}/state\n"
+        f"[keystore_local]\nkek_file = {folder}/kek\n"
         "[rates]\n" + "".join(f"{name} = {count}\n" for name, count in rates.items())
     )
-    migrate(url)
-    clock = FakeClock(now or datetime.now(UTC).replace(microsecond=0))
+    clock = FakeClock(made.now)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bootstrap, "now", clock)
-        ledger = bootstrap.open_ledger(loaded := config.load(["--config-file", str(settings)]))
+        loaded = config.load(["--config-file", str(settings)])
+        ledger = bootstrap.open_ledger(loaded)
         try:
             parts = bootstrap.parts(bootstrap.build(loaded, ledger))
-            yield Deployment(parts, create_app(parts), clock)
+            yield Deployment(parts, create_app(parts), clock, dict(made.keys))
         finally:
             ledger.close()
