@@ -151,6 +151,7 @@ def build(config: Config, ledger: Ledger) -> Application:
             keystore=keystore,
             statements=stated,
             clock=now,
+            limits=config.limits,
             defaults=Defaults(
                 algorithms=config.authority.algorithms,
                 profile=config.authority.profile,

@@ -119,6 +119,7 @@ class Deployment:
             keystore=self.keystore,
             statements=self.statements,
             clock=self.clock,
+            limits=self.limits,
             defaults=authorities.Defaults(
                 algorithms=dict.fromkeys(Purpose, KeyAlgorithm.ED25519),
                 profile=Profile(),

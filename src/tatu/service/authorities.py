@@ -3,11 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
-from tatu.core import host, policy
+from tatu.core import host, lint, policy
 from tatu.core.authority import (
     EXTENSIONS,
-    MAX_HOST_VALIDITY,
     Authority,
     AuthorityKey,
     KeyAlgorithm,
@@ -25,6 +25,7 @@ ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What an authority's id may be: it stands in URLs, file names and statements."""
 
 _PAGE = 1000
+_SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,7 @@ class Authorities:
     keystore: KeyStore
     statements: Statements
     clock: Clock
+    limits: lint.Limits
     defaults: Defaults
 
     def create(self, identity: Identity, project: str, name: str, *, request_id: str) -> Authority:
@@ -203,10 +205,13 @@ class Authorities:
 
     def _checked(self, authority_id: str, profile: Profile) -> Profile:
         """Return the profile; two authorities may not speak for the same host names (S8)."""
-        if profile.host_validity > MAX_HOST_VALIDITY:
-            raise Malformed(f"host certificates last {MAX_HOST_VALIDITY.days} days at most")
-        if profile.user_validity > profile.max_user_validity:
-            raise Malformed("the usual validity of a user certificate is above its maximum")
+        for what, validity, limit in (
+            ("user_validity", profile.user_validity, profile.max_user_validity),
+            ("max_user_validity", profile.max_user_validity, self.limits.max_user_validity),
+            ("host_validity", profile.host_validity, self.limits.max_host_validity),
+        ):
+            if not _SECOND <= validity <= limit or validity % _SECOND:
+                raise Malformed(f"{what} is whole seconds, from 1 to {limit // _SECOND}")
         if unknown := profile.extensions - EXTENSIONS:
             raise Malformed(f"a profile cannot grant {', '.join(map(repr, sorted(unknown)))}")
         for text in profile.source_addresses:
