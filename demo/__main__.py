@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from demo.machine import ADMINISTRATOR, PROJECT, Failed, Machine, account, free_port
+from demo.machine import ADMINISTRATOR, PROJECT, Failed, Machine, account, free_port, tail
 
 HOST = "instance-1"
-PRINCIPAL = "member"
+PRINCIPAL = "admin"
 WIDTH = 84
 
 
@@ -48,7 +48,7 @@ class Story:
 
 def ssh(machine: Machine, port: int, *command: str, fails: bool = False) -> str:
     """Log in with plain ssh, which asks nothing and trusts only what Tatu vouches for."""
-    (state,) = (machine.folder / "home/.local/state/tatu").glob("*/subject_key")
+    (state,) = (machine.folder / "home/.local/state/tatu").glob("*/id_ed25519")
     return machine.run(
         "ssh",
         *("-F", "none"),
@@ -136,6 +136,8 @@ def main() -> int:
                 running.close()
     except Failed as error:
         sys.stderr.write(f"\nmake demo: {error}\n")
+        for log in sorted(folder.glob("*.log")):
+            sys.stderr.write(f"\nthe end of {log.name}:\n{tail(log)}\n")
         return 1
     finally:
         shutil.rmtree(folder, ignore_errors=True)
