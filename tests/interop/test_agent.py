@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -242,6 +243,15 @@ def test_what_somebody_changed_is_put_right(enrolled, tatu):
     enrolled.krl.unlink()
     (enrolled.principals / ACCOUNT).write_text("mallory\n")
     enrolled.drop_in.write_text("\n")
+    assert enrolled.sync() == 0
+    assert before == enrolled.picture()
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_a_kept_list_that_is_damaged_is_fetched_again(damage, enrolled, tatu):
+    before = enrolled.picture()
+    (kept,) = enrolled.state.glob("krl-*")
+    damage(kept)
     assert enrolled.sync() == 0
     assert before == enrolled.picture()
 

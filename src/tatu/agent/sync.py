@@ -53,14 +53,23 @@ def fetch(store: Store, state: State, now: datetime) -> State:
     path = f"/v2/authorities/{quote(state.authority, safe='')}/statement"
     body = server.get(path, limit=_MAX_ANSWER, etag=f'"{last.version}"')
     if body is None:
-        return state
+        return _whole(store, state, server)
     answer = http.parsed(body)
     text, signature = http.text(answer, "statement"), http.text(answer, "signature")
     if text == state.statement:
-        return state
+        return _whole(store, state, server)
     new = verified(text, signature, last.statement_keys)
     statement.accept(new, last, state.receiver, floored(now, last))
     return adopt(store, replace(state, statement=text, signature=signature), server)
+
+
+def _whole(store: Store, state: State, server: Server) -> State:
+    """Return the state, with its list fetched again should the kept one be damaged."""
+    try:
+        store.krl(state)
+    except AgentError:
+        return adopt(store, state, server)
+    return state
 
 
 def verified(text: str, signature: str, keys: tuple[str, ...]) -> Statement:
