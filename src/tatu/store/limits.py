@@ -18,6 +18,8 @@ _SHARE = 16
 _REMEMBERED = 10_000
 """Keys whose lease a process remembers; a forgotten lease is only counted as used."""
 
+_STRIPES = 64
+
 
 @dataclass
 class _Lease:
@@ -35,6 +37,8 @@ class SqlLimits(Limits):
         self._database = database
         self._lock = threading.Lock()
         self._leases: OrderedDict[str, _Lease] = OrderedDict()
+        # A burst must share one lease: each request with its own would use the limit up at once.
+        self._leasing = tuple(threading.Lock() for _ in range(_STRIPES))
 
     def take(self, key: str, *, limit: int, window: timedelta, now: datetime) -> None:
         """Count one."""
@@ -42,9 +46,13 @@ class SqlLimits(Limits):
         ends_at = _EPOCH + (number + 1) * window
         taken = self._take_leased(key, number)
         if taken is None:
-            granted = self._lease(key, number, limit, ends_at)
-            self._keep(key, _Lease(window=number, left=max(0, granted - 1), spent=not granted))
-            taken = granted > 0
+            with self._leasing[hash(key) % _STRIPES]:
+                taken = self._take_leased(key, number)
+                if taken is None:
+                    granted = self._lease(key, number, limit, ends_at)
+                    left = max(0, granted - 1)
+                    self._keep(key, _Lease(window=number, left=left, spent=not granted))
+                    taken = granted > 0
         if not taken:
             wait = -((now - ends_at) // timedelta(seconds=1))
             raise TooMany(f"more than {limit} requests in {window}", retry_after=max(1, wait))
