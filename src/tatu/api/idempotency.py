@@ -17,6 +17,8 @@ from tatu.api.schemas import BatchShown, CertificateShown
 from tatu.core.errors import Gone, Malformed
 from tatu.ports import StoredAnswer
 
+HEADER = "Idempotency-Key"
+
 _KEY = re.compile(r"[ -~]{1,128}")
 
 
@@ -26,7 +28,7 @@ def answer(call: Call, operation: Operation, run: Callable[[], Any]) -> StoredAn
     Raises `Malformed` when the operation's answers are never kept, `Conflict` when the key
     is another request's, `Gone` when a certificate in the answer is revoked.
     """
-    text = call.request.get_header("Idempotency-Key")
+    text = call.request.get_header(HEADER)
     if text is None:
         return _stored(operation, run())
     if not operation.kept:
@@ -34,9 +36,7 @@ def answer(call: Call, operation: Operation, run: Callable[[], Any]) -> StoredAn
         raise Malformed("the answer to this request is never kept; leave Idempotency-Key out")
     if not _KEY.fullmatch(text):
         raise Malformed("an Idempotency-Key is 1 to 128 printable ASCII characters")
-    parts = call.parts
-    # What ended since the token was looked up must not be answered from memory.
-    caller = parts.identities.authenticate(call.facts, cached=False)
+    parts, caller = call.parts, call.caller
     key = _digest("key", caller.issuer, caller.subject, caller.project or "", text)
     digest = _digest(
         call.facts.method, call.facts.path, call.request.query_string, call.facts.body_digest

@@ -1,0 +1,121 @@
+"""Rate limits: by who and what before by where (security.md S10)."""
+
+import ipaddress
+
+import pytest
+from falcon import testing
+from falcon.request import Request
+
+from tatu.api import limits
+from tests.api.deployment import deployed
+from tests.api.keys import ClientKey
+
+PROXIES = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
+
+
+@pytest.fixture
+def limited(template, tmp_path):
+    def made(**rates):
+        opened = deployed(template, tmp_path, **rates)
+        stack.append(opened)
+        return opened.__enter__()
+
+    stack = []
+    yield made
+    for opened in stack:
+        opened.__exit__(None, None, None)
+
+
+def challenge(deployment, user, key, **more):
+    body = {"user": user, "project": "blue", "public_key": key.line}
+    return deployment.call("POST", "/v2/challenges", json=body, **more)
+
+
+def enrol(deployment, host, **more):
+    body = {
+        "authority": "blue",
+        "host": host,
+        "nonce": "0" * 64,
+        "host_keys": [ClientKey().line],
+        "mac": "0" * 64,
+        "signatures": ["x"],
+    }
+    return deployment.call("POST", "/v2/enrolments", json=body, **more)
+
+
+def test_sign_ins_are_limited_by_user(limited):
+    deployment = limited(sign_in_user=2)
+    for _ in range(2):
+        assert challenge(deployment, "alice", ClientKey()).status_code == 201
+    refused = challenge(deployment, "alice", ClientKey())
+    assert (refused.status_code, refused.json["type"]) == (429, "urn:tatu:problem:too-many")
+    assert 0 < int(refused.headers["Retry-After"]) <= 60
+    assert challenge(deployment, "bob", ClientKey()).status_code == 201
+    deployment.clock.move(seconds=61)
+    assert challenge(deployment, "alice", ClientKey()).status_code == 201
+
+
+def test_sign_ins_are_limited_by_key(limited):
+    deployment = limited(sign_in_key=2)
+    key = ClientKey()
+    assert [challenge(deployment, f"u{n}", key).status_code for n in range(3)] == [201, 201, 429]
+
+
+def test_sign_ins_are_limited_by_address(limited):
+    deployment = limited(sign_in_address=2)
+    found = [
+        challenge(deployment, f"u{n}", ClientKey(), remote_addr="192.0.2.1").status_code
+        for n in range(3)
+    ]
+    assert found == [201, 201, 429]
+    other = challenge(deployment, "u9", ClientKey(), remote_addr="192.0.2.2")
+    assert other.status_code == 201
+
+
+def test_a_forwarded_address_of_nobody_we_trust_counts_for_nothing(limited):
+    deployment = limited(sign_in_address=1)
+    found = [
+        challenge(
+            deployment, f"u{n}", ClientKey(), headers={"X-Forwarded-For": f"192.0.2.{n}"}
+        ).status_code
+        for n in range(2)
+    ]
+    assert found == [201, 429]
+
+
+def test_enrolments_are_limited_by_host_before_address(limited):
+    deployment = limited(enrolment_host=2, enrolment_address=5)
+    assert [enrol(deployment, "db").status_code == 429 for _ in range(3)] == [False, False, True]
+    assert enrol(deployment, "web").status_code != 429
+
+
+def test_certificates_are_limited_by_account_and_a_batch_counts_each(limited):
+    deployment = limited(certificates_account=3)
+    items = [deployment.wanted(ClientKey(), "blue-member") for _ in range(3)]
+    path = "/v2/authorities/blue/user-certificates"
+    batch = deployment.call("POST", f"{path}/batch", "blue-member", json={"items": items})
+    assert [item["status"] for item in batch.json["items"]] == [201, 201, 201]
+    assert deployment.call("POST", path, "blue-member", json=items[0]).status_code == 429
+    assert deployment.issue("blue-manager")["serial"] == 4
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "expected"),
+    [
+        ("192.0.2.1", "", "192.0.2.1"),
+        ("192.0.2.1", "198.51.100.1", "192.0.2.1"),
+        ("10.0.0.1", "198.51.100.1", "198.51.100.1"),
+        ("10.0.0.1", "203.0.113.9, 198.51.100.1", "198.51.100.1"),
+        ("10.0.0.1", "198.51.100.1, 10.0.0.2", "198.51.100.1"),
+        ("10.0.0.1", "nonsense", "10.0.0.1"),
+        ("10.0.0.1", "203.0.113.9, nonsense", "10.0.0.1"),
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"),
+        ("fd00::1", "2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.1", "", "192.0.2.1"),
+        ("a-socket", "", "a-socket"),
+    ],
+)
+def test_an_address_is_what_the_last_trusted_hop_saw(peer, forwarded, expected):
+    environ = testing.create_environ(headers={"X-Forwarded-For": forwarded}, remote_addr=peer)
+    assert expected == limits.address(Request(environ), PROXIES)
