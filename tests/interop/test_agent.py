@@ -97,6 +97,15 @@ def test_a_token_is_not_taken_from_the_arguments(host, tatu, capsys):
     assert "no token" in capsys.readouterr().err
 
 
+def test_the_token_is_not_handed_on_to_other_programs(host, tatu, monkeypatch):
+    monkeypatch.setenv("TATU_ENROLMENT_TOKEN", tatu.token)
+    seen = host.root / "environment"
+    command = f"sh -c 'env > {seen}'"
+    assert main.main(host.arguments("enrol", "--reload-command", command)) == 0
+    assert "PATH=" in seen.read_text()
+    assert "tatu-enrol" not in seen.read_text()
+
+
 def test_the_secret_is_neither_sent_nor_kept(host, tatu):
     token = tatu.token
     assert host.enrol(token) == 0

@@ -115,6 +115,12 @@ def test_an_answer_that_drips_is_given_up(serve, monkeypatch):
         serve(said(b"slow")).get("/", limit=100)
 
 
+def test_a_refusal_that_drips_is_given_up_without_its_reason(serve, monkeypatch):
+    monkeypatch.setattr(http, "_DEADLINE", -1.0)
+    with pytest.raises(AgentError, match="answered 503: no reason given"):
+        serve(lambda handler: handler.send_error(503)).get("/", limit=100)
+
+
 def test_a_server_that_says_nothing_is_given_up(serve, monkeypatch):
     monkeypatch.setattr(http, "_SILENCE", 0.05)
     done = threading.Event()

@@ -22,6 +22,7 @@ _DEADLINE = 60.0
 _CHUNK = 65_536
 _MAX_PROBLEM = 4096
 _NOT_MODIFIED = 304
+_NO_PROBLEM = (ValueError, KeyError, TypeError, RecursionError)  # a server in between wrote it
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -131,7 +132,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _body(response: http.client.HTTPResponse, limit: int) -> bytes:
+def _body(response: Any, limit: int) -> bytes:
     """Read to the end, unless it takes too long or too much: a byte a second is no silence."""
     deadline = time.monotonic() + _DEADLINE
     announced = response.headers.get("Content-Length")
@@ -153,10 +154,9 @@ def _body(response: http.client.HTTPResponse, limit: int) -> bytes:
 def _raise_problem(error: urllib.error.HTTPError) -> NoReturn:
     """Say what the server said (RFC 9457), with its number for the request."""
     try:
-        problem = json.loads(error.read(_MAX_PROBLEM))
+        problem = json.loads(_body(error, _MAX_PROBLEM))
         said = f"{problem['detail']} (request {problem['request_id']})"
-    # whatever a server in between wrote
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, RecursionError):
+    except (AgentError, OSError, http.client.HTTPException, *_NO_PROBLEM):
         said = "no reason given"
     raise AgentError(f"the server answered {error.code}: {_plain(said)}") from None
 
