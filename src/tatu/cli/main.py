@@ -12,11 +12,16 @@ def main(argv: list[str] | None = None) -> int:
     cloud, rest = _cloud_and_rest(arguments)
     match rest:
         case ["ssh", target, *more] if not target.startswith("-") and more[:1] in ([], ["--"]):
-            if command := ready.short_way(cloud, target, more[1:]):
-                sys.stdout.flush()
-                os.execvp(command[0], command)  # noqa: S606 -- the user's own arguments, no shell
-        case ["ssh-config", "refresh"] if ready.nothing_is_due(cloud):
-            return 0
+            command = ready.short_way(cloud, target, more[1:]) or (
+                ready.take_turn(cloud) and ready.short_way(cloud, target, more[1:])
+            )
+            if command:
+                os.execvp(command[0], command)  # noqa: S606 -- the user's own words, no shell
+        case ["ssh-config", "refresh"]:
+            if ready.nothing_is_due(cloud) or (
+                ready.take_turn(cloud) and ready.nothing_is_due(cloud)
+            ):
+                return 0
     from tatu.cli import app  # noqa: PLC0415 -- a quarter of a second
 
     return app.run(arguments)

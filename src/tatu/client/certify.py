@@ -18,11 +18,12 @@ from tatu.client import files, resources, signing, trust
 from tatu.client.connection import Connection
 from tatu.client.signing import SigningKey
 from tatu.client.sshagent import Agent
+from tatu.core import wire
 from tatu.core.certificate import Certificate, CertificateType
 from tatu.core.errors import Conflict, Denied, Malformed, TatuError
 from tatu.core.keys import PublicKey
 from tatu.core.policy import Wanted
-from tatu.core.sshsig import Namespace
+from tatu.core.sshsig import Namespace, SshSignature, to_be_signed
 
 _SKEW = timedelta(minutes=10)
 
@@ -44,9 +45,11 @@ class NewKey:
         line = self.private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
         return PublicKey.parse(line.decode())
 
-    def sign(self, data: bytes) -> bytes:
-        """Return the SSH signature blob over the data."""
-        return signing.signed(self.private, self.public_key, data)
+    def sign(self, namespace: Namespace, message: bytes) -> str:
+        """Return the armored SSHSIG over a message (RFC 8709)."""
+        made = self.private.sign(to_be_signed(namespace, message))
+        blob = wire.string("ssh-ed25519") + wire.string(made)
+        return SshSignature(self.public_key, namespace, "sha512", blob).armored
 
     def openssh(self) -> bytes:
         """Return the private key file's text."""
@@ -73,7 +76,7 @@ def certify(
     message = wanted.proof_message(
         deployment=deployment, authority=session.project, subject=session.subject
     )
-    proof = signing.signature(key, Namespace.SUBJECT, message)
+    proof = key.sign(Namespace.SUBJECT, message)
     answer = connection.api.create_user_certificate(session.project, wanted, proof)
     if answer.certificate is None:
         raise Malformed("the server's answer holds no certificate")

@@ -67,7 +67,7 @@ class KeySignIn(BaseAuthPlugin):
         message = checked(challenge, deployment=deployment.url, purpose=self._purpose, **asked)
         answer = {
             "challenge": challenge.id,
-            "signature": signing.signature(key, Namespace.LOGIN, message),
+            "signature": key.sign(Namespace.LOGIN, message),
         }
         token = http.ask(server, "POST", "/v2/tokens", Token, body=answer, authenticated=False)
         self._session = Session(

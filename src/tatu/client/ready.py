@@ -3,6 +3,7 @@
 Each module that is imported here delays every `tatu ssh`, and every ssh by our ssh_config.
 """
 
+import fcntl
 import json
 import os
 import time
@@ -136,6 +137,25 @@ def ssh_command(folder: str, ready: Ready, target: str, arguments: list[str]) ->
     if (host_id := ready.hosts.get(host.lower())) is not None:
         command += ["-o", f"HostKeyAlias={host_id}"]
     return [*command, "-l", user, host, *arguments]
+
+
+def take_turn(cloud: str | None) -> bool:
+    """Wait for whoever asks the server for this cloud already, then be the one; say if we waited.
+
+    The turn ends with this process. Of fifty logins at once one loads the client, and the others
+    find what it left.
+    """
+    name = cloud or current_cloud()
+    if name is None or not is_cloud_name(name):
+        return False
+    try:
+        turn = os.open(
+            f"{state_folder()}/{name}/turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+    except OSError:
+        return False  # never signed in to: there is nobody to wait for
+    fcntl.flock(turn, fcntl.LOCK_EX)
+    return True
 
 
 def short_way(cloud: str | None, target: str, arguments: list[str]) -> list[str] | None:

@@ -2,18 +2,12 @@
 
 import base64
 import binascii
-import getpass
 import os
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
-
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from tatu.client import files
 from tatu.client.sshagent import Agent
@@ -27,12 +21,6 @@ _DEFAULTS = ("id_ed25519", "id_ed25519_sk", "id_ecdsa", "id_ecdsa_sk", "id_rsa")
 _BEGIN = "-----BEGIN OPENSSH PRIVATE KEY-----"
 _END = "-----END OPENSSH PRIVATE KEY-----"
 _MAGIC = b"openssh-key-v1\0"
-_MAX_TRIES = 3
-_CURVE_HASHES: dict[str, hashes.HashAlgorithm] = {
-    "ecdsa-sha2-nistp256": hashes.SHA256(),
-    "ecdsa-sha2-nistp384": hashes.SHA384(),
-    "ecdsa-sha2-nistp521": hashes.SHA512(),
-}
 
 
 class SigningKey(Protocol):
@@ -42,25 +30,29 @@ class SigningKey(Protocol):
     def public_key(self) -> PublicKey:
         """The public half."""
 
-    def sign(self, data: bytes) -> bytes:
-        """Return the SSH signature blob over the data."""
+    def sign(self, namespace: Namespace, message: bytes) -> str:
+        """Return the armored SSHSIG over a message, for one purpose."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AgentKey:
-    """A key in ssh-agent: also the way to use hardware keys."""
+    """A key in ssh-agent."""
 
     agent: Agent
     public_key: PublicKey
 
-    def sign(self, data: bytes) -> bytes:
-        """Sign as `Agent.sign` does."""
-        return self.agent.sign(self.public_key, data)
+    def sign(self, namespace: Namespace, message: bytes) -> str:
+        """Sign; raises as `Agent.sign` does."""
+        blob = self.agent.sign(self.public_key, to_be_signed(namespace, message))
+        return SshSignature(self.public_key, namespace, "sha512", blob).armored
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileKey:
-    """A key in a file; its passphrase is asked for at a terminal, and nowhere else."""
+    """A key in a file, used by ssh-keygen: it opens every kind that ssh does, hardware keys too.
+
+    The passphrase is asked for at a terminal, and nowhere else.
+    """
 
     path: Path
     public_key: PublicKey = field(init=False)
@@ -69,17 +61,30 @@ class FileKey:
         """Read the public half, which is never encrypted."""
         object.__setattr__(self, "public_key", _public_half(files.read(self.path), self.path))
 
-    def sign(self, data: bytes) -> bytes:
+    def sign(self, namespace: Namespace, message: bytes) -> str:
         """Sign; raises `Unauthenticated` when the file does not open, `Conflict` if others may."""
         if self.path.stat().st_mode & 0o077:
             raise Conflict(f"{self.path} can be read by others: ssh would not use it (chmod 600)")
-        return signed(_private_key(self.path), self.public_key, data)
-
-
-def signature(key: SigningKey, namespace: Namespace, message: bytes) -> str:
-    """Return the armored SSHSIG of a key over a message, for one purpose."""
-    blob = key.sign(to_be_signed(namespace, message))
-    return SshSignature(key.public_key, namespace, "sha512", blob).armored
+        at_terminal = sys.stdin.isatty() and sys.stderr.isatty()
+        result = subprocess.run(
+            ["ssh-keygen", "-q", "-Y", "sign", "-n", namespace, "-f", self.path],
+            input=message,
+            stdout=subprocess.PIPE,
+            stderr=None if at_terminal else subprocess.DEVNULL,
+            env=os.environ if at_terminal else {**os.environ, "SSH_ASKPASS_REQUIRE": "never"},
+            # away from any terminal there is none to ask at
+            start_new_session=not at_terminal,
+            check=False,
+        )
+        if result.returncode:
+            raise Unauthenticated(
+                f"{self.path} does not open: it needs its passphrase or a touch, at a terminal"
+                " or by ssh-add"
+            )
+        made = SshSignature.parse(result.stdout.decode())
+        if made.public_key != self.public_key:
+            raise Conflict(f"{self.path} is not the private half of {self.path}.pub")
+        return made.armored
 
 
 def find(reference: str) -> SigningKey:
@@ -115,8 +120,6 @@ def of_public_key(key: PublicKey, private: Path) -> SigningKey:
     found = FileKey(path=private)
     if found.public_key != key:
         raise Conflict(f"{private} is not the private half of {key.fingerprint}")
-    if key.hardware:
-        raise NotFound(f"{private} is on a security key: add it to ssh-agent (ssh-add) first")
     return found
 
 
@@ -137,21 +140,6 @@ def default() -> str:
     raise NotFound("which key to sign in with? give --key FILE or --key agent:FINGERPRINT")
 
 
-def signed(private: object, public_key: PublicKey, data: bytes) -> bytes:
-    """Return the SSH signature blob of a private key of `cryptography` (RFC 8709, 5656, 8332)."""
-    match private:
-        case ed25519.Ed25519PrivateKey():
-            return wire.string("ssh-ed25519") + wire.string(private.sign(data))
-        case ec.EllipticCurvePrivateKey():
-            algorithm = public_key.algorithm
-            r, s = decode_dss_signature(private.sign(data, ec.ECDSA(_CURVE_HASHES[algorithm])))
-            return wire.string(algorithm) + wire.string(wire.mpint(r) + wire.mpint(s))
-        case rsa.RSAPrivateKey():
-            made = private.sign(data, padding.PKCS1v15(), hashes.SHA512())
-            return wire.string("rsa-sha2-512") + wire.string(made)
-    raise Malformed(f"keys of type {public_key.algorithm} cannot be used from a file")
-
-
 def _public_half(text: str, path: Path) -> PublicKey:
     """Read the public key that stands before the encrypted part (PROTOCOL.key)."""
     lines = text.strip().splitlines()
@@ -169,21 +157,3 @@ def _public_half(text: str, path: Path) -> PublicKey:
     if reader.uint32() != 1:
         raise Malformed(f"{path} does not hold just one key")
     return PublicKey.from_blob(reader.string())
-
-
-def _private_key(path: Path) -> object:
-    data = files.read(path).encode()
-    password: bytes | None = None
-    for _ in range(_MAX_TRIES):
-        try:
-            return load_ssh_private_key(data, password)
-        except TypeError:  # it is encrypted, and no password was given
-            problem = "needs its passphrase"
-        except UnsupportedAlgorithm as error:
-            raise Malformed(f"{path} cannot be used from a file: add it to ssh-agent") from error
-        except ValueError:
-            problem = "does not open with this passphrase"
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            break
-        password = getpass.getpass(f"Passphrase of {path}: ").encode()
-    raise Unauthenticated(f"{os.fspath(path)} {problem}: sign in at a terminal, or use ssh-add")
