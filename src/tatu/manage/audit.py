@@ -4,7 +4,6 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -81,7 +80,7 @@ def _kept(application: Application, parsed: argparse.Namespace) -> Iterator[tupl
 
 def _export(parsed: argparse.Namespace) -> None:
     with opening.application(parsed) as application:
-        lines = (json.dumps(asdict(link)) + "\n" for link in _chain(application.ledger.audit))
+        lines = (auditcopy.line(link).decode() for link in _chain(application.ledger.audit))
         _write(parsed.file, lines)
 
 

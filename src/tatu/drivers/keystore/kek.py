@@ -106,7 +106,7 @@ def from_file(path: Path) -> Keks:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise Unavailable(f"{where} cannot be opened: {error.strerror}") from error
-    with os.fdopen(handle, "rb") as file:
+    try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise Unavailable(f"{where} is no plain file")
@@ -114,7 +114,11 @@ def from_file(path: Path) -> Keks:
             raise Unavailable(f"{where} belongs to somebody else (user id {status.st_uid})")
         if stat.S_IMODE(status.st_mode) & 0o077:
             raise Unavailable(f"{where} can be read by others: chmod 600")
-        return Keks.parse(_text(file.read(_MAX_TEXT + 1)), where)
+        return Keks.parse(_text(os.read(handle, _MAX_TEXT + 1)), where)
+    except OSError as error:
+        raise Unavailable(f"{where} cannot be read: {error.strerror}") from error
+    finally:
+        os.close(handle)
 
 
 def from_environment(variable: str) -> Keks:

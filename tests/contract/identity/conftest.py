@@ -1,0 +1,3 @@
+from tests.unit.conftest import deployment, populated
+
+__all__ = ["deployment", "populated"]

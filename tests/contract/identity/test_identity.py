@@ -1,0 +1,243 @@
+"""What every `IdentityProvider` promises."""
+
+from datetime import timedelta
+
+import pytest
+
+from tatu.core import bearer, losses
+from tatu.core.audit import SYSTEM, Event
+from tatu.core.authority import KeyAlgorithm
+from tatu.core.errors import Unauthenticated, Unavailable
+from tatu.drivers.identity.local import Local
+from tatu.ports import Assignment, BearerToken, Request, UserKey
+from tests.fakes.deployment import Key
+from tests.fakes.identities import FakeIdentities
+from tests.fakes.identities import request as named
+
+
+class LocalCase:
+    """The embedded directory: a request carries a token."""
+
+    def __init__(self, deployment):
+        self.deployment = deployment
+        self.made = 0
+        ledger = deployment.ledger
+        self.provider = Local(
+            directory=ledger.directory,
+            sign_ins=ledger.sign_ins,
+            cut_offs=ledger.cut_offs,
+            clock=deployment.clock,
+        )
+
+    def request(self, user, project, *, fresh=False, lifetime=timedelta(hours=1)):
+        ledger, now = self.deployment.ledger, self.deployment.clock()
+        user_id = ledger.directory.user(user).id
+        key = Key(KeyAlgorithm.ED25519).public
+        ledger.directory.add_key(
+            UserKey(user=user_id, public_key=key, created_at=now), self.event()
+        )
+        self.made += 1
+        self.token = bearer.text(self.made.to_bytes(32, "big"))
+        self.key = key.fingerprint
+        ledger.sign_ins.put_token(
+            BearerToken(
+                digest=bearer.digest(self.token),
+                user=user_id,
+                project=project,
+                key=key.fingerprint,
+                fresh=fresh,
+                created_at=now,
+                expires_at=now + lifetime,
+            ),
+            self.event(),
+        )
+        return with_token(self.token)
+
+    def event(self):
+        return Event(
+            action="test",
+            actor=SYSTEM,
+            authority=None,
+            subject="test",
+            at=self.deployment.clock(),
+            facts={},
+        )
+
+
+class FakeCase(LocalCase):
+    """The fake: a request names its user."""
+
+    def __init__(self, deployment):
+        self.deployment = deployment
+        self.provider = FakeIdentities(deployment.ledger, deployment.clock)
+
+    def request(self, user, project, **_):
+        return named(user, project)
+
+
+def with_token(token, scheme="Bearer"):
+    headers = {} if token is None else {"authorization": f"{scheme} {token}"}
+    return Request(method="GET", path="/", body_digest="", headers=headers)
+
+
+@pytest.fixture(params=[LocalCase, FakeCase])
+def case(request, deployment):
+    return request.param(deployment)
+
+
+@pytest.fixture
+def local(deployment):
+    return LocalCase(deployment)
+
+
+def test_a_caller_is_known_with_the_roles_of_the_project(case):
+    identity = case.provider.authenticate(case.request("ann", "blue"))
+    assert (identity.issuer, identity.name, identity.project) == ("local", "ann", "blue")
+    assert {"admin", "member", "reader"} == identity.role_names
+    assert not identity.fresh
+    assert identity.validated_at < identity.expires_at
+
+
+def test_somebody_without_roles_in_the_project_has_none(case):
+    identity = case.provider.authenticate(case.request("bob", "red"))
+    assert frozenset() == identity.roles
+
+
+def test_the_mark_is_older_than_all_that_ends_later(case):
+    identity = case.provider.authenticate(case.request("ann", "blue"))
+    later = case.deployment.ledger.cut_offs.commit([losses.role("x")], "test", case.event())
+    assert identity.mark < later
+
+
+def test_uncached_a_lost_role_is_gone_at_once(case):
+    request = case.request("bob", "blue")
+    assert {"member"} == case.provider.authenticate(request).role_names
+    case.deployment.ledger.directory.unassign(
+        Assignment(project="blue", role="id-member", user="id-bob"), case.event()
+    )
+    assert frozenset() == case.provider.authenticate(request, cached=False).roles
+
+
+def test_a_disabled_user_is_unauthenticated(case):
+    request = case.request("bob", "blue")
+    case.deployment.ledger.directory.enable_user("id-bob", case.event(), enabled=False)
+    with pytest.raises(Unauthenticated):
+        case.provider.authenticate(request, cached=False)
+
+
+def test_effective_roles_are_those_of_this_moment_and_empty_for_who_is_gone(case):
+    assert {"member"} == {role.name for role in case.provider.effective_roles("id-bob", "blue")}
+    case.deployment.ledger.directory.enable_project("blue", case.event(), enabled=False)
+    assert frozenset() == case.provider.effective_roles("id-bob", "blue")
+    assert frozenset() == case.provider.effective_roles("nobody", "blue")
+
+
+def test_all_roles_are_told(case):
+    names = {role.name for role in case.provider.roles()}
+    assert {"admin", "manager", "member", "reader"} == names
+
+
+def test_a_provider_that_works_passes_its_check(case):
+    case.provider.check()
+
+
+@pytest.mark.parametrize(
+    ("token", "scheme"),
+    [
+        (None, ""),
+        ("", "Bearer"),
+        ("tatu_short", "Bearer"),
+        (bearer.text(bytes(32)) + "x", "Bearer"),
+        (bearer.text(bytes(32)), "Basic"),
+        (bearer.text(bytes(32)), "Bearer"),
+        ("é" * 48, "Bearer"),
+    ],
+)
+def test_whoever_has_no_token_of_ours_is_unauthenticated_and_the_error_hides_it(
+    local, token, scheme
+):
+    with pytest.raises(Unauthenticated) as raised:
+        local.provider.authenticate(with_token(token, scheme))
+    assert not token or token not in str(raised.value)
+
+
+def test_the_scheme_is_read_in_any_case(local):
+    local.request("ann", "blue")
+    assert local.provider.authenticate(with_token(local.token, "bearer")).name == "ann"
+
+
+def test_an_expired_token_is_unauthenticated_even_when_cached(local):
+    request = local.request("ann", "blue", lifetime=timedelta(seconds=5))
+    local.provider.authenticate(request)
+    local.deployment.clock.forward(seconds=5)
+    with pytest.raises(Unauthenticated):
+        local.provider.authenticate(request)
+
+
+def test_an_identity_is_remembered_for_ten_seconds_and_no_longer(local):
+    request = local.request("bob", "blue")
+    first = local.provider.authenticate(request)
+    local.deployment.ledger.directory.unassign(
+        Assignment(project="blue", role="id-member", user="id-bob"), local.event()
+    )
+    assert first is local.provider.authenticate(request)
+    local.deployment.clock.forward(seconds=10)
+    assert frozenset() == local.provider.authenticate(request).roles
+
+
+def test_a_clock_that_is_set_back_lengthens_nothing(local):
+    request = local.request("bob", "blue")
+    first = local.provider.authenticate(request)
+    local.deployment.clock.forward(seconds=-60)
+    assert first is not local.provider.authenticate(request)
+
+
+def test_who_may_administer_is_looked_up_each_time(local):
+    request = local.request("ann", "blue", fresh=True)
+    first = local.provider.authenticate(request)
+    assert first.fresh
+    assert first is not local.provider.authenticate(request)
+
+
+def test_a_forgotten_token_is_looked_up_again(local):
+    request = local.request("ann", "blue")
+    local.provider.authenticate(request)
+    digest = bearer.digest(local.token)
+    local.deployment.ledger.sign_ins.end_token(digest, local.event())
+    local.provider.forget(digest)
+    with pytest.raises(Unauthenticated):
+        local.provider.authenticate(request)
+
+
+def test_a_token_whose_key_was_taken_away_is_worth_nothing(local):
+    request = local.request("ann", "blue")
+    local.deployment.ledger.directory.remove_key("id-ann", local.key, local.event())
+    with pytest.raises(Unauthenticated):
+        local.provider.authenticate(request)
+
+
+def test_a_user_named_like_another_ones_id_is_not_taken_for_them(local):
+    directory = local.deployment.ledger.directory
+    request = local.request("bob", "blue")
+    directory.delete_user("id-bob", local.event())
+    with pytest.raises(Unauthenticated):
+        local.provider.authenticate(request, cached=False)
+
+
+def test_an_outage_of_the_ledger_is_unavailable(local):
+    request = local.request("ann", "blue")
+
+    class Out:
+        def mark(self):
+            raise Unavailable("out")
+
+    provider = Local(
+        directory=local.provider.directory,
+        sign_ins=local.provider.sign_ins,
+        cut_offs=Out(),
+        clock=local.deployment.clock,
+    )
+    with pytest.raises(Unavailable):
+        provider.authenticate(request)
+    with pytest.raises(Unavailable):
+        provider.check()
