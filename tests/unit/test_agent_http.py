@@ -1,7 +1,13 @@
 import http.server as http_module
+import ipaddress
+import ssl
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tatu.agent import http
 from tatu.agent.errors import AgentError
@@ -54,7 +60,7 @@ def serve():
     """Serve one connection after the other with a function that gets the handler."""
     servers = []
 
-    def start(answer):
+    def start(answer, tls=None):
         class Handler(http_module.BaseHTTPRequestHandler):
             def do_GET(self):
                 answer(self)
@@ -62,7 +68,7 @@ def serve():
             def log_message(self, *_):
                 pass
 
-        server = http_server(Handler)
+        server = http_server(Handler, tls)
         servers.append(server)
         return Server(f"http://127.0.0.1:{server.server_address[1]}/base/")
 
@@ -72,8 +78,15 @@ def serve():
         server.server_close()
 
 
-def http_server(handler):
-    server = http_module.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+class QuietServer(http_module.ThreadingHTTPServer):
+    def handle_error(self, *_):
+        """Say nothing: a client that hangs up is what is tested."""
+
+
+def http_server(handler, tls):
+    server = QuietServer(("127.0.0.1", 0), handler)
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     return server
 
@@ -134,6 +147,36 @@ def test_a_server_that_says_nothing_is_given_up(serve, monkeypatch):
 def test_a_server_that_is_not_there_is_named():
     with pytest.raises(AgentError, match=r"cannot reach http://127.0.0.1:1: .*refused"):
         Server("http://127.0.0.1:1").get("/", limit=1)
+
+
+def self_signed(folder):
+    """Make a certificate for the loopback that vouches for itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tatu")])
+    now = datetime.now(UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=1))
+        .not_valid_after(now + timedelta(minutes=10))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / "ca.pem").write_bytes(made.public_bytes(pem))
+    (folder / "key.pem").write_bytes(key.private_bytes(pem, *form))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "ca.pem", folder / "key.pem")
+    return context
+
+
+def test_tls_is_trusted_only_by_the_authorities_that_were_named(serve, tmp_path):
+    server = serve(said(b"yes"), self_signed(tmp_path))
+    url = server.url.replace("http:", "https:")
+    assert Server(url, ca_file=str(tmp_path / "ca.pem")).get("/", limit=9) == b"yes"
+    with pytest.raises(AgentError, match=r"cannot reach .*certificate verify failed"):
+        Server(url).get("/", limit=9)
 
 
 def test_tls_authorities_that_cannot_be_read_are_one_clear_error(tmp_path):
