@@ -4,6 +4,7 @@ import base64
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, select, update
@@ -12,6 +13,7 @@ from tatu.core import audit, wire
 from tatu.core.audit import Event
 from tatu.core.certificate import CertificateType
 from tatu.core.errors import Malformed, NotFound, PermissionEnded
+from tatu.core.keys import PublicKey
 from tatu.ports import CertificateFilter, Certificates, IssuedCertificate, LedgerCertificate, Page
 from tatu.store import columns
 from tatu.store.authorities import Snapshots, absent
@@ -23,6 +25,25 @@ from tatu.store.writer import GroupWriter, Item
 
 BLOCK = 128
 """Serials that a process reserves at a time: a crash loses at most the rest of a block."""
+
+_COLUMNS = tuple(column for column in table.columns if column.name != "sequence")
+_TOLD = (
+    "serial",
+    "type",
+    "key_id",
+    "principals",
+    "subject_key",
+    "signature_key",
+    "valid_after",
+    "valid_before",
+    "issued_at",
+    "issuer",
+    "subject",
+    "user_name",
+    "roles",
+    "host",
+)
+"""What an event tells of its certificate, so that the row can be made again after a restore."""
 
 
 class SqlCertificates(Certificates):
@@ -52,9 +73,11 @@ class SqlCertificates(Certificates):
     def record(self, issued: IssuedCertificate, event: Event) -> None:
         """Commit a certificate."""
         row = _row(issued)
-        facts = {**event.facts, "certificate": _facts(row)}
+        told = {name: row[name] for name in _TOLD}
+        facts = {**event.facts, "certificate": told}
         item = Item(
-            row=row,
+            authority=issued.authority,
+            row=tuple(row[column.name] for column in _COLUMNS),
             event=audit.body(replace(event, authority=issued.authority, facts=facts)),
             mark=issued.mark,
             topics=issued.topics,
@@ -113,6 +136,7 @@ class SqlCertificates(Certificates):
 
 
 def _row(issued: IssuedCertificate) -> dict[str, Any]:
+    """Return the row as the database stores it, but for its place in the chain."""
     contents = issued.certificate.contents
     return {
         "authority": issued.authority,
@@ -121,28 +145,25 @@ def _row(issued: IssuedCertificate) -> dict[str, Any]:
         "key_id": contents.key_id,
         "principals": columns.dump(contents.principals),
         "subject_key": contents.subject_key.fingerprint,
-        "signature_key": contents.signature_key.fingerprint,
-        "valid_after": contents.valid_after,
-        "valid_before": contents.valid_before,
-        "issued_at": issued.issued_at,
+        "signature_key": _fingerprint(contents.signature_key),
+        "valid_after": columns.micros(contents.valid_after),
+        "valid_before": columns.micros(contents.valid_before),
+        "issued_at": columns.micros(issued.issued_at),
         "issuer": issued.issuer,
         "subject": issued.subject or None,
         "user_name": issued.user_name,
         "roles": columns.dump(issued.roles),
         "host": issued.host or None,
         "blob": issued.certificate.blob,
+        "revoked_at": None,
+        "revoked_reason": None,
+        "revoked_by": None,
     }
 
 
-def _facts(row: dict[str, Any]) -> dict[str, object]:
-    """Return what an audit copy must tell, so that the row can be made again after a restore."""
-    return {
-        name: columns.micros(value)
-        if name in ("valid_after", "valid_before", "issued_at")
-        else value
-        for name, value in row.items()
-        if name not in ("authority", "blob")
-    }
+@lru_cache(maxsize=256)
+def _fingerprint(signature_key: PublicKey) -> str:
+    return signature_key.fingerprint
 
 
 def _conditions(wanted: CertificateFilter) -> list[ColumnElement[bool]]:

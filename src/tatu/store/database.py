@@ -29,6 +29,7 @@ from tatu.core.errors import Conflict, Malformed, Unavailable
 from tatu.core.losses import Topic
 from tatu.store import tables
 from tatu.store.auditcopy import AuditCopy, NoCopy
+from tatu.store.bulk import insert_rows
 
 ATTEMPTS = 8
 """How often a transaction is tried that the database itself gave up (deadlock, serialization)."""
@@ -54,6 +55,13 @@ _CONNECT: dict[str, dict[str, Any]] = {
 }
 _RETRIED = {"40001", "40P01", 1205, 1213}
 _PAGE = 1000
+
+_HEAD = (
+    select(tables.chain.c.sequence, tables.chain.c.hash, tables.chain.c.mark)
+    .where(tables.chain.c.id == 1)
+    .with_for_update()
+)
+_MOVE_HEAD = update(tables.chain).where(tables.chain.c.id == 1)
 
 T = TypeVar("T")
 
@@ -152,11 +160,7 @@ class Change:
     """A transaction that holds the chain's head: what it appends and does is committed as one."""
 
     def __init__(self, connection: Connection) -> None:
-        head = connection.execute(
-            select(tables.chain.c.sequence, tables.chain.c.hash, tables.chain.c.mark)
-            .where(tables.chain.c.id == 1)
-            .with_for_update()
-        ).one_or_none()
+        head = connection.execute(_HEAD).one_or_none()
         if head is None:
             raise Unavailable("the ledger's database is empty: run `tatu-manage db sync`")
         self.connection = connection
@@ -164,7 +168,7 @@ class Change:
         self.hash: str = head.hash
         self.mark: int = head.mark
         self.links: list[Link] = []
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[tuple[Any, ...]] = []
         self._start = head.mark
 
     def append(self, event: Event, **facts: object) -> Link:
@@ -177,15 +181,7 @@ class Change:
         link = audit.link(self.hash, self.sequence + 1, body)
         self.sequence, self.hash = link.sequence, link.hash
         self.links.append(link)
-        self._rows.append(
-            {
-                "sequence": link.sequence,
-                "authority": authority,
-                "previous": link.previous,
-                "body": body,
-                "hash": link.hash,
-            }
-        )
+        self._rows.append((link.sequence, authority, link.previous, body, link.hash))
         return link
 
     def cut_off(
@@ -207,12 +203,10 @@ class Change:
     def finish(self) -> None:
         """Write the chain down."""
         if self._rows:
-            self.connection.execute(insert(tables.audit), self._rows)
+            insert_rows(self.connection, tables.audit, self._rows)
         if self._rows or self.mark != self._start:
             self.connection.execute(
-                update(tables.chain)
-                .where(tables.chain.c.id == 1)
-                .values(sequence=self.sequence, hash=self.hash, mark=self.mark)
+                _MOVE_HEAD, {"sequence": self.sequence, "hash": self.hash, "mark": self.mark}
             )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Self
 
-from sqlalchemy import ColumnElement, and_, exists, select, update
+from sqlalchemy import bindparam, exists, select, update
 
 from tatu.core.audit import Link
 from tatu.core.certificate import CertificateType
@@ -30,6 +30,20 @@ from tatu.store.secrets import SqlSecrets
 from tatu.store.sign_ins import SqlSignIns
 from tatu.store.tables import authority_keys, certificates, chain, user_keys
 from tatu.store.writer import GroupWriter
+
+_KEY = bindparam("key")
+_CERTIFIED = {
+    str(kind.name.lower()): exists().where(
+        certificates.c.subject_key == _KEY, certificates.c.type == int(kind)
+    )
+    for kind in CertificateType
+}
+# written once: putting it together takes longer than the database does to answer it
+_PURPOSES = select(
+    exists().where(authority_keys.c.fingerprint == _KEY).label("authority"),
+    exists().where(user_keys.c.fingerprint == _KEY).label("sign-in"),
+    *(found.label(name) for name, found in _CERTIFIED.items()),
+)
 
 
 class SqlLedger(Ledger):
@@ -100,15 +114,9 @@ class SqlLedger(Ledger):
 
     def purposes_of(self, key: PublicKey) -> frozenset[str]:
         """Return what a key is already."""
-        found = {
-            "authority": authority_keys.c.fingerprint == key.fingerprint,
-            "sign-in": user_keys.c.fingerprint == key.fingerprint,
-            "host": _certified(key, CertificateType.HOST),
-            "user": _certified(key, CertificateType.USER),
-        }
         with self._database.read() as connection:
-            row = connection.execute(select(*map(exists().where, found.values()))).one()
-        return frozenset(name for name, holds in zip(found, row, strict=True) if holds)
+            row = connection.execute(_PURPOSES, {"key": key.fingerprint}).one()
+        return frozenset(name for name, holds in row._mapping.items() if holds)
 
     def check(self) -> None:
         """Raise `Unavailable` with what is wrong."""
@@ -155,10 +163,6 @@ class SqlLedger(Ledger):
             self._database.copy.catch_up(self._database.links)
         except TatuError:
             return
-
-
-def _certified(key: PublicKey, kind: CertificateType) -> ColumnElement[bool]:
-    return and_(certificates.c.subject_key == key.fingerprint, certificates.c.type == int(kind))
 
 
 def _lock(url: str) -> IO[bytes] | None:

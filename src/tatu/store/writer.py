@@ -12,10 +12,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from tatu.core.errors import PermissionEnded, TatuError, Unavailable
 from tatu.core.losses import Topic
+from tatu.store.bulk import insert_rows
 from tatu.store.database import Change, Database
 from tatu.store.tables import certificates, cut_offs
 
@@ -25,9 +26,10 @@ GROUP = 256
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Item:
-    """A certificate's row with its event, and whoever waits for it."""
+    """A certificate's row, but for its sequence, with its event, and whoever waits for it."""
 
-    row: dict[str, Any]
+    authority: str
+    row: tuple[Any, ...]
     event: str
     mark: int
     topics: frozenset[Topic]
@@ -112,12 +114,12 @@ def _record(change: Change, group: Sequence[Item]) -> Sequence[PermissionEnded |
     """Insert what no cut-off forbids; return for each item why it was refused."""
     outcomes = _refusals(change, group)
     rows = [
-        {**item.row, "sequence": change.append_body(item.row["authority"], item.event).sequence}
+        (change.append_body(item.authority, item.event).sequence, *item.row)
         for item, refusal in zip(group, outcomes, strict=True)
         if refusal is None
     ]
     if rows:
-        change.connection.execute(insert(certificates), rows)
+        insert_rows(change.connection, certificates, rows)
     return outcomes
 
 

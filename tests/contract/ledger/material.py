@@ -1,0 +1,127 @@
+"""What the ledger's tests put into it."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+
+from tatu.core import losses, wire
+from tatu.core.audit import Actor, Event
+from tatu.core.authority import Authority, AuthorityKey, KeyState, Profile, Purpose
+from tatu.core.certificate import CertificateToSign, CertificateType, signed
+from tatu.core.host import Host
+from tatu.core.keys import PublicKey
+from tatu.ports import IssuedCertificate
+
+NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+ACTOR = Actor(kind="user", issuer="local", id="u-admin", name="admin")
+
+
+def key(name: str) -> PublicKey:
+    """Return a public key whose private half nobody knows."""
+    point = hashlib.sha256(name.encode()).digest()
+    return PublicKey("ssh-ed25519", wire.string("ssh-ed25519") + wire.string(point))
+
+
+def event(
+    action: str = "tested", *, authority: str | None = None, at: datetime = NOW, **facts: object
+) -> Event:
+    return Event(action=action, actor=ACTOR, authority=authority, subject="it", at=at, facts=facts)
+
+
+def authority_key(name: str, purpose=Purpose.USER, state=KeyState.ACTIVE) -> AuthorityKey:
+    return AuthorityKey(
+        reference=f"ref-{name}", purpose=purpose, state=state, public_key=key(name), created_at=NOW
+    )
+
+
+def authority(authority_id: str = "blue") -> Authority:
+    return Authority(
+        id=authority_id,
+        name=f"Project {authority_id}",
+        profile=Profile(dns_suffix="blue.example", source_addresses=("10.0.0.0/8",)),
+        keys=(
+            authority_key(f"{authority_id}-user"),
+            authority_key(f"{authority_id}-host", Purpose.HOST),
+            authority_key(f"{authority_id}-statement", Purpose.STATEMENT),
+        ),
+        created_at=NOW,
+    )
+
+
+def user_certificate(
+    serial: int,
+    *,
+    authority_id: str = "blue",
+    subject: str = "u1",
+    subject_key: str = "alice",
+    mark: int = 0,
+    topics: frozenset[str] | None = None,
+    signature_key: str | None = None,
+    lasts: timedelta = timedelta(hours=24),
+) -> IssuedCertificate:
+    own = {
+        losses.user(subject),
+        losses.project(authority_id),
+        losses.user_in_project(subject, authority_id),
+    }
+    return IssuedCertificate(
+        authority=authority_id,
+        certificate=_certificate(
+            serial,
+            CertificateType.USER,
+            ("member",),
+            subject_key,
+            signature_key or f"{authority_id}-user",
+            lasts,
+        ),
+        mark=mark,
+        topics=frozenset(own) if topics is None else topics,
+        issued_at=NOW,
+        issuer="local",
+        subject=subject,
+        user_name=f"name of {subject}",
+        roles=("r1", "r2"),
+    )
+
+
+def host_certificate(serial: int, host_id: str = "db", *, mark: int = 0) -> IssuedCertificate:
+    return IssuedCertificate(
+        authority="blue",
+        certificate=_certificate(
+            serial, CertificateType.HOST, (host_id,), host_id, "blue-host", timedelta(days=7)
+        ),
+        mark=mark,
+        topics=frozenset({losses.host("blue", host_id)}),
+        issued_at=NOW,
+        host=host_id,
+    )
+
+
+def host(
+    host_id: str = "db", *, names: tuple[str, ...] = (), addresses: tuple[str, ...] = ()
+) -> Host:
+    return Host(
+        id=host_id,
+        authority="blue",
+        names=names,
+        addresses=addresses,
+        epoch=1,
+        admitted_until=NOW + timedelta(minutes=15),
+        created_at=NOW,
+    )
+
+
+def _certificate(serial, kind, principals, subject_key, signature_key, lasts):
+    contents = CertificateToSign(
+        subject_key=key(subject_key),
+        type=kind,
+        serial=serial,
+        key_id=f"{subject_key}_{serial}",
+        principals=principals,
+        valid_after=NOW - timedelta(minutes=5),
+        valid_before=NOW + lasts,
+        critical_options={},
+        extensions={"permit-pty": ""} if kind is CertificateType.USER else {},
+        signature_key=key(signature_key),
+        nonce=serial.to_bytes(32),
+    )
+    return signed(contents, wire.string("ssh-ed25519") + wire.string(bytes(64)))

@@ -1,0 +1,265 @@
+"""Serials and certificates: what every database must do with them."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from tatu.core import audit, losses
+from tatu.core.certificate import CertificateType
+from tatu.core.errors import Conflict, Malformed, NotFound, PermissionEnded, Unavailable
+from tatu.ports import CertificateFilter
+from tests.contract.ledger.material import (
+    NOW,
+    authority,
+    event,
+    host_certificate,
+    key,
+    user_certificate,
+)
+
+
+def everything(ledger, **wanted):
+    wanted = {"authorities": None, **wanted}
+    return [
+        one.serial
+        for one in ledger.certificates.list(
+            CertificateFilter(**wanted), limit=100, marker=None
+        ).items
+    ]
+
+
+def test_serials_are_dense_from_one(blue):
+    assert list(range(1, 301)) == [blue.certificates.reserve("blue") for _ in range(300)]
+
+
+def test_two_processes_never_get_the_same_serial(blue, open_ledger):
+    other = open_ledger()
+    with ThreadPoolExecutor(8) as pool:
+        serials = list(
+            pool.map(lambda n: (blue if n % 2 else other).certificates.reserve("blue"), range(600))
+        )
+    assert len(set(serials)) == 600
+    assert max(serials) <= 600 + 2 * 128
+
+
+def test_no_serial_is_reserved_for_an_authority_that_is_not(ledger):
+    with pytest.raises(NotFound):
+        ledger.certificates.reserve("blue")
+
+
+def test_a_recorded_certificate_reads_as_it_was(blue):
+    issued = user_certificate(1)
+    blue.certificates.record(issued, event("certificate.issued", authority="blue"))
+    found = blue.certificates.get("blue", 1, scope=["blue"])
+    contents = issued.certificate.contents
+    assert issued.certificate.line == found.line
+    assert (contents.valid_after, contents.valid_before) == (found.valid_after, found.valid_before)
+    assert (
+        found.subject,
+        found.user_name,
+        found.roles,
+        found.issuer,
+    ) == ("u1", "name of u1", ("r1", "r2"), "local")
+    assert (key("alice").fingerprint, key("blue-user").fingerprint) == (
+        found.subject_key,
+        found.signature_key,
+    )
+    assert (
+        found.type,
+        found.principals,
+        found.key_id,
+        found.host,
+    ) == (CertificateType.USER, ("member",), "alice_1", "")
+    assert (
+        found.issued_at,
+        found.revoked_at,
+        found.revoked_reason,
+        found.revoked_by,
+    ) == (NOW, None, None, None)
+
+
+def test_a_certificate_out_of_scope_reads_as_absent(blue):
+    blue.certificates.record(user_certificate(1), event())
+    for authority_id, serial, scope in (
+        ("blue", 1, ["red"]),
+        ("blue", 2, None),
+        ("red", 1, None),
+        ("blue", 1, []),
+    ):
+        with pytest.raises(NotFound):
+            blue.certificates.get(authority_id, serial, scope=scope)
+
+
+def test_a_record_is_an_event_that_tells_of_the_certificate(blue):
+    blue.certificates.record(
+        user_certificate(7), event("certificate.issued", authority="blue", why="asked")
+    )
+    link = blue.audit.read(after=1, limit=10)[0]
+    assert '"serial":7' in link.body
+    assert '"why":"asked"' in link.body
+    assert (2, link.hash) == audit.check(blue.audit.read(after=0, limit=10)) == blue.audit.head()
+
+
+def test_a_serial_is_recorded_once(blue):
+    blue.certificates.record(user_certificate(1), event())
+    head = blue.audit.head()
+    with pytest.raises(Conflict):
+        blue.certificates.record(user_certificate(1, subject="u2"), event())
+    assert head == blue.audit.head()
+    assert blue.certificates.get("blue", 1, scope=None).subject == "u1"
+
+
+def test_a_certificate_of_no_authority_is_refused(blue):
+    with pytest.raises(Conflict):
+        blue.certificates.record(user_certificate(1, authority_id="red"), event())
+
+
+def test_who_is_refused_harms_nobody_in_the_same_group(blue):
+    blue.cut_offs.commit([losses.user("gone")], "role removed", event())
+    wanted = [
+        user_certificate(1 + n % 40, subject="gone" if n % 5 == 0 else f"u{n}") for n in range(50)
+    ]
+
+    def record(issued):
+        try:
+            blue.certificates.record(issued, event())
+        except (Conflict, PermissionEnded) as error:
+            return type(error)
+        return None
+
+    with ThreadPoolExecutor(50) as pool:
+        outcomes = list(pool.map(record, wanted))
+    assert outcomes.count(PermissionEnded) == 10
+    assert outcomes.count(
+        Conflict
+    ) == 8  # serials 1 to 10 were wanted twice, and two of these by who is gone
+    assert 32 == outcomes.count(None) == len(everything(blue))
+    audit.check(blue.audit.read(after=0, limit=1000))
+
+
+def test_a_cut_off_refuses_what_was_decided_before_it(blue):
+    before = blue.authorities.snapshot("blue").mark
+    after = blue.cut_offs.commit([losses.user_in_project("u1", "blue")], "role removed", event())
+    with pytest.raises(PermissionEnded):
+        blue.certificates.record(user_certificate(1, mark=before), event())
+    blue.certificates.record(user_certificate(2, subject="u2", mark=before), event())
+    assert after == blue.authorities.snapshot("blue").mark
+    blue.certificates.record(user_certificate(3, mark=after), event())
+    assert everything(blue) == [3, 2]
+
+
+def test_a_refused_process_reads_the_authority_anew(blue, open_ledger):
+    other = open_ledger()
+    stale = other.authorities.snapshot("blue").mark
+    blue.cut_offs.commit([losses.user("u1")], "role removed", event())
+    with pytest.raises(PermissionEnded):
+        other.certificates.record(user_certificate(1, mark=stale), event())
+    other.certificates.record(
+        user_certificate(1, mark=other.authorities.snapshot("blue").mark), event()
+    )
+
+
+def test_a_mark_that_was_never_reached_is_refused(blue):
+    with pytest.raises(PermissionEnded):
+        blue.certificates.record(user_certificate(1, mark=1), event())
+
+
+def test_no_certificate_passes_a_cut_off_that_is_raced(blue):
+    """Whatever is recorded after the loss returned was refused; what came before is in the ledger."""
+    reserve, lost = blue.certificates.reserve, threading.Event()
+    marks = iter(range(10_000))
+
+    def issue(_):
+        over = lost.is_set()
+        try:
+            blue.certificates.record(user_certificate(reserve("blue"), mark=0), event())
+        except PermissionEnded:
+            return True
+        return not over
+
+    def lose(_):
+        if next(marks) == 0:
+            blue.cut_offs.commit([losses.user("u1")], "role removed", event())
+            lost.set()
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        jobs = [pool.submit(lose if n == 60 else issue, n) for n in range(200)]
+    assert all(job.result() for job in jobs)
+    with pytest.raises(PermissionEnded):
+        blue.certificates.record(user_certificate(reserve("blue"), mark=0), event())
+    audit.check(blue.audit.read(after=0, limit=1000))
+
+
+def test_two_processes_keep_one_chain(blue, open_ledger):
+    ledgers = [blue, open_ledger()]
+
+    def issue(n):
+        mine = ledgers[n % 2]
+        mine.certificates.record(user_certificate(mine.certificates.reserve("blue")), event())
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(issue, range(200)))
+    assert audit.check(blue.audit.read(after=0, limit=1000))[0] == 201
+    assert len(everything(blue)) == 100
+
+
+def test_a_closed_ledger_records_what_waits_and_nothing_more(blue, open_ledger):
+    other = open_ledger()
+    other.certificates.record(user_certificate(1), event())
+    other.close()
+    with pytest.raises(Unavailable):
+        other.certificates.record(user_certificate(2), event())
+    assert everything(blue) == [1]
+
+
+def test_lists_are_newest_first_and_in_pages(blue):
+    for serial in (3, 1, 2, 5, 4):
+        blue.certificates.record(user_certificate(serial), event())
+    seen, marker = [], None
+    while True:
+        page = blue.certificates.list(
+            CertificateFilter(authorities=["blue"]), limit=2, marker=marker
+        )
+        seen += [one.serial for one in page.items]
+        marker = page.marker
+        if marker is None:
+            break
+    assert seen == [4, 5, 2, 1, 3]
+
+
+@pytest.mark.parametrize("marker", ["", "x", "-1", "1.0", "9" * 30, "\u0662"])
+def test_a_marker_that_no_list_gave_is_malformed(blue, marker):
+    with pytest.raises(Malformed):
+        blue.certificates.list(CertificateFilter(authorities=None), limit=2, marker=marker)
+
+
+def test_filters_confine(blue):
+    blue.authorities.create(authority("red"), event())
+    blue.certificates.record(user_certificate(1), event())
+    blue.certificates.record(user_certificate(2, subject="u2", subject_key="bob"), event())
+    blue.certificates.record(host_certificate(3), event())
+    blue.certificates.record(user_certificate(4, lasts=timedelta(minutes=1)), event())
+    blue.certificates.record(user_certificate(1, authority_id="red"), event())
+    blue.revocations.revoke_serials({"blue": [2]}, "lost", event())
+    assert everything(blue) == [1, 4, 3, 2, 1]
+    assert everything(blue, authorities=["blue"]) == [4, 3, 2, 1]
+    assert everything(blue, authorities=[]) == []
+    assert everything(blue, subject="u1") == [1, 4, 1]
+    assert everything(blue, subject_key=key("bob").fingerprint) == [2]
+    assert [3] == everything(blue, host="db") == everything(blue, type=CertificateType.HOST)
+    assert everything(blue, serial=1) == [1, 1]
+    assert everything(blue, live_at=NOW + timedelta(minutes=2)) == [1, 3, 1]
+    assert everything(blue, revoked=True) == [2]
+    assert everything(blue, revoked=False) == [1, 4, 3, 1]
+
+
+def test_a_key_has_the_purposes_that_it_served(blue):
+    blue.certificates.record(user_certificate(1), event())
+    blue.certificates.record(host_certificate(2), event())
+    assert {"authority"} == blue.purposes_of(key("blue-statement"))
+    assert {"user"} == blue.purposes_of(key("alice"))
+    assert {"host"} == blue.purposes_of(key("db"))
+    assert set() == blue.purposes_of(key("nobody"))

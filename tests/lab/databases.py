@@ -1,0 +1,217 @@
+"""Real PostgreSQL and MariaDB servers from Debian's packages, for as long as tests run.
+
+One server of a kind serves all workers of a test run: the first that needs it starts it, the last that
+leaves stops it and removes its folder.  Each test has a database of its own.
+"""
+
+import contextlib
+import fcntl
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import psycopg
+import pymysql
+
+START = 60.0
+"""Seconds that a server may take until it answers."""
+
+
+class Server:
+    """A running server; `database` makes an empty database and drops it afterwards."""
+
+    def __init__(self, port: int, scheme: str, user: str) -> None:
+        self.port = port
+        self._scheme = scheme
+        self._user = user
+
+    def url(self, name: str) -> str:
+        return f"{self._scheme}://{self._user}@127.0.0.1:{self.port}/{name}"
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[str]:
+        name = f"t{uuid.uuid4().hex}"
+        self.run(f"CREATE DATABASE {name}")
+        try:
+            yield self.url(name)
+        finally:
+            self.run(
+                f"DROP DATABASE {name}" + (" WITH (FORCE)" if self._scheme == "postgresql" else "")
+            )
+
+    def run(self, statement: str) -> list[tuple]:
+        if self._scheme == "postgresql":
+            with psycopg.connect(
+                self.url("postgres"), autocommit=True, connect_timeout=5
+            ) as connection:
+                cursor = connection.execute(statement)
+                return cursor.fetchall() if cursor.description else []
+        connection = pymysql.connect(
+            host="127.0.0.1", port=self.port, user=self._user, connect_timeout=5
+        )
+        with contextlib.closing(connection), connection.cursor() as cursor:
+            cursor.execute(statement)
+            connection.commit()
+            return list(cursor.fetchall())
+
+
+def _postgresql(folder: Path, port: int) -> Sequence[str]:
+    found = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name)
+    )
+    programs, as_postgres = found[-1], []
+    if os.geteuid() == 0:  # initdb refuses root
+        account = pwd.getpwnam("postgres")
+        os.chown(folder, account.pw_uid, account.pw_gid)
+        as_postgres = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
+    data = folder / "data"
+    subprocess.run(
+        [
+            *as_postgres,
+            *(programs / "initdb", "-D", data, "-U", "tatu", "--auth=trust", "-E", "UTF8"),
+            *("--locale=C.UTF-8", "--no-sync"),
+        ],
+        check=True,
+        capture_output=True,
+        cwd=folder,
+    )
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "port": port,
+        "unix_socket_directories": folder,
+        "max_connections": 200,
+    }
+    options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
+    return [*as_postgres, str(programs / "postgres"), "-D", str(data), *options]
+
+
+def _mariadb(folder: Path, port: int) -> Sequence[str]:
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    subprocess.run(
+        [
+            "mariadb-install-db",
+            "--no-defaults",
+            f"--datadir={folder / 'data'}",
+            f"--user={user}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return [
+        shutil.which("mariadbd") or "/usr/sbin/mariadbd",
+        "--no-defaults",
+        f"--datadir={folder / 'data'}",
+        f"--user={user}",
+        f"--port={port}",
+        "--bind-address=127.0.0.1",
+        f"--socket={folder / 'socket'}",
+        f"--pid-file={folder / 'data' / 'server.pid'}",
+        "--max-connections=300",
+    ]
+
+
+@contextlib.contextmanager
+def postgresql(run: str) -> Iterator[Server]:
+    """Share the PostgreSQL server of a test run, which workers know by its name."""
+    with _shared(
+        f"postgresql-{run}", _postgresql, lambda port: Server(port, "postgresql", "tatu")
+    ) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def mariadb(run: str) -> Iterator[Server]:
+    """Share the MariaDB server of a test run."""
+    with _shared(
+        f"mariadb-{run}", _mariadb, lambda port: Server(port, "mariadb", "root")
+    ) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _shared(
+    name: str, prepare: Callable[[Path, int], Sequence[str]], connect: Callable[[int], Server]
+) -> Iterator[Server]:
+    folder = Path(tempfile.gettempdir()) / f"tatu-lab-{name}"
+    lock = folder.with_suffix(".lock")
+    users = folder.with_suffix(".users")
+    with _alone(lock):
+        if not _living(users):
+            _stop(folder)
+            folder.mkdir(mode=0o755)
+            _start(folder, prepare, connect)
+        users.write_text("\n".join([*_living(users), str(os.getpid())]))
+        server = connect(int((folder / "port").read_text()))
+    try:
+        yield server
+    finally:
+        with _alone(lock):
+            others = [user for user in _living(users) if user != str(os.getpid())]
+            users.write_text("\n".join(others))
+            if not others:
+                _stop(folder)
+                users.unlink()
+                lock.unlink()
+
+
+def _start(
+    folder: Path, prepare: Callable[[Path, int], Sequence[str]], connect: Callable[[int], Server]
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = prepare(folder, port)
+    with (folder / "log").open("wb") as log:
+        # forked off, in a session of its own: it outlives this worker, and no interrupt reaches it
+        subprocess.run(
+            ["setsid", "--fork", *command], check=True, stdout=log, stderr=log, cwd=folder
+        )
+    (folder / "port").write_text(str(port))
+    server, end = connect(port), time.monotonic() + START
+    while True:
+        try:
+            server.run("SELECT 1")
+        except (psycopg.OperationalError, pymysql.err.OperationalError):
+            if time.monotonic() > end:
+                raise RuntimeError((folder / "log").read_text()) from None
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _stop(folder: Path) -> None:
+    """Stop the server at once: nobody will want its data."""
+    for file in folder.glob("data/*.pid"):
+        pid = int(file.read_text().split()[0])
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGQUIT if file.name == "postmaster.pid" else signal.SIGKILL)
+        while Path(f"/proc/{pid}").exists():
+            time.sleep(0.02)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _living(users: Path) -> list[str]:
+    if not users.exists():
+        return []
+    return [pid for pid in users.read_text().split() if Path(f"/proc/{pid}").exists()]
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    while True:
+        with lock.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # whoever was here before may have removed the file that we waited for
+            if lock.exists() and os.fstat(file.fileno()).st_ino == lock.stat().st_ino:
+                yield
+                return
