@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tatu.core import bearer
+from tatu.core.audit import Actor
 from tatu.core.challenge import (
     FRESH_LIFETIME,
     LIFETIME,
@@ -81,8 +82,12 @@ class SignIn:
         mark = self.ledger.cut_offs.mark()  # before anything is looked up (S4)
         try:
             self._check_signature(challenge, signed)
+        except Denied:
+            raise Unauthenticated(_REFUSED) from None
+        try:
             identity = self._identify(challenge, signed.public_key, mark)
-        except (Denied, NotFound):
+        except (Denied, NotFound) as error:
+            self._audit_refusal(challenge, signed.public_key, str(error), request_id)
             raise Unauthenticated(_REFUSED) from None
         return self._give_token(identity, signed.public_key, request_id)
 
@@ -109,12 +114,12 @@ class SignIn:
             raise Denied("the signature is another key's")
         data = signed.signed_bytes(Namespace.LOGIN, challenge.message)
         self.verifier.verify(signed.public_key, signed.signature, data)
+        # Asked before any user is looked for: with a key that is nobody's, not even the time that
+        # the answer takes tells whether a user exists.
+        if "sign-in" not in self.ledger.purposes_of(signed.public_key):
+            raise Denied("nobody signs in with this key")
 
     def _identify(self, challenge: Challenge, public_key: PublicKey, mark: int) -> Identity:
-        # Asked before any user is looked for: with a key that is nobody's, not even the time
-        # that the answer takes tells whether a user exists.
-        if "sign-in" not in self.ledger.purposes_of(public_key):
-            raise Denied("nobody signs in with this key")
         directory = self.ledger.directory
         user, project = directory.user(challenge.user), directory.project(challenge.project)
         if public_key not in [key.public_key for key in directory.keys(user.id)]:
@@ -143,6 +148,23 @@ class SignIn:
         ):
             raise Denied("administrators need a security key")
         return identity
+
+    def _audit_refusal(
+        self, challenge: Challenge, key: PublicKey, reason: str, request_id: str
+    ) -> None:
+        """Write down what the holder of somebody's key tried in vain."""
+        self.ledger.audit.append(
+            event(
+                "sign-in.refused",
+                by=Actor(kind="key", issuer=ISSUER, id=key.fingerprint),
+                at=self.clock(),
+                subject=challenge.user,
+                request_id=request_id,
+                project=challenge.project,
+                purpose=str(challenge.purpose),
+                reason=reason,
+            )
+        )
 
     def _give_token(self, identity: Identity, key: PublicKey, request_id: str) -> SignedIn:
         token = bearer.text(self.randomness(bearer.SECRET))
