@@ -1,0 +1,263 @@
+"""Whom the client believes, and what it tells ssh of them."""
+
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tatu.client import knownhosts, sshconfig, trust
+from tatu.client.certify import NewKey
+from tatu.client.clouds import Cloud
+from tatu.client.resources import Deployment, Host, KrlName
+from tatu.client.resources import Statement as Answer
+from tatu.client.state import State
+from tatu.core import krl as krls
+from tatu.core import statement as statements
+from tatu.core.errors import Denied, Malformed
+from tatu.core.krl import Krl
+from tatu.core.sshsig import Namespace
+from tatu.core.statement import Freshness, FreshnessPolicy, Statement
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ONE, TWO, THREE, USER, HOST = (NewKey.generate() for _ in range(5))
+KRL = krls.encode(Krl(version=1, generated_at=NOW, comment=""))
+
+
+class FakeApi:
+    """Serves one statement, signed by `signer`."""
+
+    def __init__(self, version=1, keys=(ONE,), signer=ONE, krl=KRL, **changes):
+        self.said = Statement(
+            **{
+                "deployment": "d",
+                "authority": "p",
+                "host": "*",
+                "version": version,
+                "issued": NOW,
+                "expires": NOW + timedelta(minutes=10),
+                "krl_version": version,
+                "krl_digest": statements.digest(KRL),
+                "user_authorities": (USER.public_key,),
+                "host_authorities": (HOST.public_key,),
+                "statement_keys": tuple(key.public_key for key in keys),
+                "accounts": {"admin": ("admin",)},
+                "sudo": ("admin",),
+                "freshness": Freshness(policy=FreshnessPolicy.WARN, max_age_seconds=900),
+                "minimum_agent_version": "0",
+                "lockdown": False,
+                **changes,
+            }
+        )
+        self.signer = signer
+        self.bytes = krl
+
+    def deployment(self):
+        return Deployment(version="v2", deployment="d", identity="local", url="https://t")
+
+    def statement(self, authority):
+        text = statements.encode(self.said)
+        return Answer(
+            statement=text.decode(),
+            signature=self.signer.sign(Namespace.STATEMENT, text),
+            krl=KrlName(version=1, digest="", url=""),
+        )
+
+    def krl(self, authority, version):
+        return self.bytes
+
+
+@pytest.fixture
+def state(tmp_path):
+    return State.of(tmp_path / "cloud")
+
+
+def refresh(state, api, now=NOW):
+    return trust.refresh(api, state, "p", now)
+
+
+def test_the_first_statement_is_believed_and_kept(state):
+    api = FakeApi()
+    assert refresh(state, api).statement == api.said
+    assert trust.last(state, "p") == api.said
+    assert state.krl.read_bytes() == KRL
+
+
+def test_the_same_statement_again_is_no_news_and_no_error(state):
+    refresh(state, FakeApi())
+    refresh(state, FakeApi())
+
+
+def test_a_key_that_was_announced_may_follow(state):
+    refresh(state, FakeApi(1, keys=(ONE, TWO)))
+    refresh(state, FakeApi(2, keys=(TWO, THREE), signer=TWO))
+    refresh(state, FakeApi(3, keys=(THREE,), signer=THREE))
+
+
+@pytest.mark.parametrize("keys", [(TWO,), (ONE, TWO)])
+def test_a_key_that_was_not_announced_is_refused(state, keys):
+    refresh(state, FakeApi(1))
+    with pytest.raises(Denied, match="no statement before has announced"):
+        refresh(state, FakeApi(2, keys=keys, signer=TWO))
+    assert trust.last(state, "p").version == 1
+
+
+def test_the_first_statement_must_name_its_own_key(state):
+    with pytest.raises(Denied):
+        refresh(state, FakeApi(keys=(ONE,), signer=TWO))
+
+
+def test_a_retired_key_is_believed_no_more(state):
+    refresh(state, FakeApi(1, keys=(ONE, TWO)))
+    refresh(state, FakeApi(2, keys=(TWO,), signer=TWO))
+    with pytest.raises(Denied):
+        refresh(state, FakeApi(3, keys=(ONE,), signer=ONE))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"authority": "q"}, {"deployment": "e"}, {"host": "h-1"}, {"krl_digest": f"sha256:{'0' * 64}"},
+     {"expires": NOW}, {"version": int(NOW.timestamp() * 1000) * 2}],
+)  # fmt: skip
+def test_a_statement_that_is_not_for_us_now_is_refused(state, changes):
+    if "expires" in changes:
+        changes = {"issued": NOW - timedelta(minutes=10), **changes}
+    with pytest.raises(Denied):
+        refresh(state, FakeApi(**changes))
+    assert trust.last(state, "p") is None
+
+
+def test_an_older_statement_is_a_replay(state):
+    refresh(state, FakeApi(2))
+    with pytest.raises(Denied):
+        refresh(state, FakeApi(1))
+
+
+def test_a_forged_signature_is_refused(state):
+    api = FakeApi()
+    forged = api.statement("p")
+    api.statement = lambda _: replace_text(forged, api)
+    with pytest.raises(Denied):
+        refresh(state, api)
+
+
+def replace_text(answer, api):
+    """Return the statement with another authority, under the old signature."""
+    text = statements.encode(replace(api.said, host_authorities=(TWO.public_key,))).decode()
+    return Answer(statement=text, signature=answer.signature, krl=answer.krl)
+
+
+def test_a_krl_that_ssh_could_not_read_is_not_installed(state):
+    state.krl.write_bytes(KRL)
+    broken = FakeApi(krl=b"SSHKRL", krl_digest=statements.digest(b"SSHKRL"))
+    with pytest.raises(Malformed):
+        refresh(state, broken)
+    assert state.krl.read_bytes() == KRL
+
+
+def test_damaged_pins_are_not_passed_over(state):
+    refresh(state, FakeApi())
+    state.trust("p").write_text("{}")
+    with pytest.raises(Malformed, match="trust-p"):
+        refresh(state, FakeApi(2, keys=(TWO,), signer=TWO))
+
+
+def host(host_id="db-1", names=("db",), addresses=("192.0.2.1",)):
+    return Host(
+        id=host_id,
+        authority="p",
+        names=list(names),
+        addresses=list(addresses),
+        principals=[],
+        state="enrolled",
+    )
+
+
+def test_each_name_of_a_host_leads_to_its_id():
+    found = knownhosts.aliases([host(names=("db", "db.blue.example"))], "blue.example")
+    expected = dict.fromkeys(["db-1", "db", "db.blue.example", "192.0.2.1"], "db-1")
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["github.com", "*", "a,b", "x y", "db\n* ssh-ed25519 AAAA", "!db", "db.blue.example.org"],
+)
+def test_a_name_that_would_speak_for_others_is_left_out(name):
+    assert set(knownhosts.aliases([host(names=(name,))], "blue.example")) == {"db-1", "192.0.2.1"}
+
+
+@pytest.mark.parametrize("host_id", ["*", "a b", "", "x,*"])
+def test_a_host_with_no_proper_id_is_left_out(host_id):
+    assert knownhosts.aliases([host(host_id)], "") == {}
+
+
+def test_the_first_host_keeps_its_name():
+    found = knownhosts.aliases([host(), host("db-2", ("db",), ())], "")
+    assert (found["db"], found["db-2"]) == ("db-1", "db-2")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "last"), [("blue.example", "*.blue.example"), ("", "192.0.2.1")]
+)
+def test_patterns_are_the_projects_names_and_its_suffix(suffix, last):
+    known = knownhosts.aliases([host()], suffix)
+    assert knownhosts.patterns(known, suffix) == list(
+        dict.fromkeys(["db-1", "db", "192.0.2.1", last])
+    )
+
+
+@pytest.mark.parametrize("suffix", ["*", "a b", "x,*", "-"])
+def test_a_suffix_that_is_none_gives_no_pattern(suffix):
+    assert knownhosts.patterns({}, suffix) == []
+
+
+def test_without_hosts_there_are_no_lines():
+    assert knownhosts.lines([], [HOST.public_key], "blue") == ""
+
+
+def test_ssh_keygen_finds_the_lines(tmp_path):
+    (tmp_path / "known").write_text(
+        knownhosts.lines(["db", "*.b.example"], [HOST.public_key], "c")
+    )
+    for name, status in (("db", 0), ("x.b.example", 0), ("github.com", 1)):
+        found = subprocess.run(
+            ["ssh-keygen", "-F", name, "-f", tmp_path / "known"], capture_output=True, check=False
+        )
+        assert found.returncode == status
+
+
+def test_the_configuration_refreshes_for_its_hosts_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    cloud = Cloud(name="blue", url="https://t", user="u", project="p", key="k")
+    cloud.folder.mkdir(parents=True)
+    (tmp_path / "my tatu").write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/called"\n')
+    (tmp_path / "my tatu").chmod(0o755)
+    hosts = {"db-1": "db-1", "db": "db-1", "web-1": "web-1"}
+    text = sshconfig.text(cloud, hosts, [*hosts, "*.blue.example"], [str(tmp_path / "my tatu")])
+    (tmp_path / "config").write_text(f"Include {tmp_path}/blue.conf\nUser later\n")
+    (tmp_path / "blue.conf").write_text(text)
+
+    def shown(name):
+        return subprocess.run(
+            ["ssh", "-G", "-F", tmp_path / "config", name],
+            capture_output=True, text=True, check=True,
+        ).stdout.splitlines()  # fmt: skip
+
+    assert f"certificatefile {cloud.folder}/id_ed25519-cert.pub" in shown("db")
+    assert "hostkeyalias db-1" in shown("db")
+    assert "hostkeyalias web-1" in shown("web-1")
+    assert not any("hostkeyalias" in line for line in shown("new.blue.example"))
+    called = (tmp_path / "called").read_text().splitlines()
+    assert set(called) == {"ssh-config refresh --cloud blue"}
+    other = shown("github.com")
+    assert "user later" in other
+    assert not any(str(cloud.folder) in line for line in other)
+    assert (tmp_path / "called").read_text().splitlines() == called
+
+
+def test_the_configuration_of_a_project_without_hosts_says_nothing(tmp_path):
+    cloud = Cloud(name="blue", url="https://t", user="u", project="p", key="k")
+    assert all(
+        line.startswith("#") for line in sshconfig.text(cloud, {}, [], ["tatu"]).splitlines()
+    )
