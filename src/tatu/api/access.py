@@ -6,7 +6,8 @@ is `NotFound` before anything is looked up, so that foreign and absent ids read 
 """
 
 import itertools
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 from oslo_config.cfg import ConfigOpts
 from oslo_policy import policy
@@ -15,6 +16,8 @@ from tatu.core.errors import Denied, NotFound
 from tatu.core.identity import Identity
 
 ALL_PROJECTS = "tatu:all_projects"
+DECIDED_FOR = 1.0
+"""Seconds for which a decision stands: then policy files are looked at again."""
 
 _ROLES = ("admin", "manager", "member", "reader")
 _AUTHORITY = "/v2/authorities/{authority}"
@@ -174,7 +177,10 @@ def list_rules() -> list[policy.RuleDefault]:
 class Access:
     """Asks oslo.policy; what is refused raises."""
 
-    def __init__(self, conf: ConfigOpts) -> None:
+    def __init__(self, conf: ConfigOpts, *, ticks: Callable[[], float] = time.monotonic) -> None:
+        self._ticks = ticks
+        self._decided: dict[object, bool] = {}
+        self._decided_until = 0.0
         self._enforcer = policy.Enforcer(conf)
         self._enforcer.register_defaults(list_rules())
         self._enforcer.load_rules()
@@ -200,6 +206,17 @@ class Access:
         return None if self._allows(identity, rule, {"authority": authority}) else identity.subject
 
     def _allows(self, identity: Identity, rule: str, target: Mapping[str, object]) -> bool:
+        """Decide once for the same caller and target: oslo.policy would stat its files each time."""
+        ticks = self._ticks()
+        if ticks >= self._decided_until:
+            self._decided, self._decided_until = {}, ticks + DECIDED_FOR
+        decided = self._decided
+        asked = (rule, identity.subject, identity.project, identity.roles, *target.items())
+        if asked not in decided:
+            decided[asked] = self._enforce(identity, rule, target)
+        return decided[asked]
+
+    def _enforce(self, identity: Identity, rule: str, target: Mapping[str, object]) -> bool:
         credentials = {
             "user_id": identity.subject,
             "project_id": identity.project,

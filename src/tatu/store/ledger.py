@@ -17,6 +17,7 @@ from tatu.store.audit import SqlAudit
 from tatu.store.auditcopy import AuditCopy, NoCopy
 from tatu.store.authorities import Snapshots, SqlAuthorities
 from tatu.store.certificates import SqlCertificates
+from tatu.store.columns import FINGERPRINT
 from tatu.store.cut_offs import SqlCutOffs
 from tatu.store.database import Database, make_engine, parse_url
 from tatu.store.directory import SqlDirectory
@@ -31,7 +32,7 @@ from tatu.store.sign_ins import SqlSignIns
 from tatu.store.tables import authority_keys, certificates, chain, user_keys
 from tatu.store.writer import GroupWriter
 
-_KEY = bindparam("key")
+_KEY = bindparam("key", type_=FINGERPRINT)
 _CERTIFIED = {
     str(kind.name.lower()): exists().where(
         certificates.c.subject_key == _KEY, certificates.c.type == int(kind)
@@ -115,8 +116,8 @@ class SqlLedger(Ledger):
     def purposes_of(self, key: PublicKey) -> frozenset[str]:
         """Return what a key is already."""
         with self._database.read() as connection:
-            row = connection.execute(_PURPOSES, {"key": key.fingerprint}).one()
-        return frozenset(name for name, holds in row._mapping.items() if holds)
+            row = connection.execute(_PURPOSES, {"key": key.fingerprint}).mappings().one()
+        return frozenset(name for name, holds in row.items() if holds)
 
     def check(self) -> None:
         """Raise `Unavailable` with what is wrong."""
