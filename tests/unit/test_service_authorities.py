@@ -82,6 +82,14 @@ def test_of_two_who_make_an_authority_at_once_one_does_and_no_key_is_left_behind
     assert len(deployment.keystore.signers) == keys + 3
 
 
+def test_a_projects_name_becomes_a_label_of_its_suffix(deployment):
+    found = deployment.authorities.create(
+        deployment.who("ann"), "p1", "Größe & Co.", request_id="r"
+    )
+
+    assert found.profile.dns_suffix == "gr-e-co.example"
+
+
 @pytest.mark.parametrize("project", ["", "a/b", "a b", "../x", "é", "a" * 65, "-a", "a\n"])
 def test_an_id_that_cannot_stand_in_a_url_is_refused(deployment, project):
     with pytest.raises(Malformed):
@@ -144,6 +152,17 @@ def test_a_step_that_makes_no_sense_is_refused(deployment):
             KeyState.ACTIVE,
             request_id="r",
         )
+
+
+def test_hosts_are_never_given_more_keys_than_they_take(deployment):
+    for _ in range(7):
+        change(deployment, add(deployment), KeyState.ACTIVE)
+    with pytest.raises(Conflict, match="8 user keys already"):
+        add(deployment)
+
+    deployment.statements.newest("blue")
+    deployment.clock.forward(hours=73)
+    add(deployment)
 
 
 def test_changes_of_keys_are_audited(deployment):

@@ -6,7 +6,7 @@ import pytest
 
 from tatu.core import losses
 from tatu.core.certificate import CertificateType
-from tatu.core.errors import Denied, NotFound, Unavailable
+from tatu.core.errors import Conflict, Denied, NotFound, Unavailable
 from tatu.core.identity import Role
 from tatu.ports import (
     Assignment,
@@ -306,6 +306,15 @@ def test_every_change_of_the_directory_is_audited_with_who_did_it(deployment):
 
     (told,) = events(deployment, "user.created")
     assert (told["actor"]["name"], told["subject"], told["request_id"]) == ("ann", "eve", "r7")
+
+
+def test_there_are_no_more_roles_than_a_statement_has_room_for(deployment, monkeypatch):
+    monkeypatch.setattr("tatu.service.directory.MAX_ROLES", 4)
+
+    with pytest.raises(Conflict, match="at most 4 roles"):
+        deployment.administration.create_role(
+            deployment.who("ann"), Role(id="5", name="dba"), request_id="r"
+        )
 
 
 def test_a_removed_sign_in_key_is_free_to_be_added_again(deployment):

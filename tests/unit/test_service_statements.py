@@ -167,6 +167,13 @@ def test_versions_grow_with_the_clock_and_without_it(deployment):
     assert deployment.statements.newest("blue").version == first.version + 1
 
 
+def test_a_clock_that_was_set_back_keeps_no_statement_longer(deployment):
+    first = deployment.statements.newest("blue")
+    deployment.clock.forward(hours=-1)
+
+    assert deployment.statements.newest("blue").issued_at < first.issued_at
+
+
 def test_a_new_role_is_in_the_next_statement(deployment):
     deployment.administration.create_role(
         deployment.who("ann"), Role(id="id-dba", name="dba"), request_id="r"

@@ -19,18 +19,25 @@ from tatu.core.errors import Conflict, Malformed, NotFound, TatuError
 from tatu.core.identity import Identity
 from tatu.ports import Clock, KeyStore, Ledger, Page
 from tatu.service.audit import event
-from tatu.service.statements import Statements
+from tatu.service.statements import Statements, trusted_keys
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What an authority's id may be: it stands in URLs, file names and statements."""
 
+MAX_TRUSTED = 8
+"""Keys of a purpose in one statement, whose readers refuse over 16."""
+
 _PAGE = 1000
+_NOT_LABEL = re.compile(r"[^a-z0-9]+")
 _SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Defaults:
-    """What a new authority is given; `dns_suffix` may hold `{project}` for the project's name."""
+    """What a new authority is given.
+
+    `dns_suffix` may hold `{project}` for the project's name, written as a DNS label.
+    """
 
     algorithms: Mapping[Purpose, KeyAlgorithm]
     profile: Profile
@@ -57,7 +64,8 @@ class Authorities:
             raise Malformed(f"{project!r} cannot be the id of an authority")
         if self._exists(project):
             raise Conflict(f"project {project!r} has an authority already")
-        suffix = self.defaults.dns_suffix.replace("{project}", name.lower())
+        label = _NOT_LABEL.sub("-", name.lower()).strip("-") or project.lower()
+        suffix = self.defaults.dns_suffix.replace("{project}", label)
         profile = self._checked(project, replace(self.defaults.profile, dns_suffix=suffix))
         now = self.clock()
         keys = tuple(self._new_key(purpose, KeyState.ACTIVE) for purpose in Purpose)
@@ -127,6 +135,11 @@ class Authorities:
         authority = self.ledger.authorities.get(authority_id)
         if any(k.purpose is purpose and k.state is KeyState.NEXT for k in authority.keys):
             raise Conflict(f"authority {authority_id!r} has a next {purpose} key already")
+        if len(trusted_keys(authority, purpose, self.clock())) >= MAX_TRUSTED:
+            raise Conflict(
+                f"hosts trust {MAX_TRUSTED} {purpose} keys already; revoke one, or wait until the"
+                " certificates of the oldest have ended"
+            )
         key = self._new_key(purpose, KeyState.NEXT)
         try:
             return self.ledger.authorities.add_key(

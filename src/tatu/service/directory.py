@@ -14,6 +14,9 @@ from tatu.ports import Assignment, Clock, Group, Ledger, Project, User, UserKey
 from tatu.service.audit import event
 from tatu.service.revocation import Revocation
 
+MAX_ROLES = 256
+"""Each may be an account in every statement, whose readers refuse over 512."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Administration:
@@ -135,6 +138,8 @@ class Administration:
     def create_role(self, identity: Identity, role: Role, *, request_id: str) -> None:
         """Add a role; hosts get its account with the next statement."""
         found = self._event("role.created", identity, role.id, request_id, name=role.name)
+        if len(self.ledger.directory.roles()) >= MAX_ROLES:
+            raise Conflict(f"there may be at most {MAX_ROLES} roles")
         self.ledger.directory.create_role(role, found)
         self.ledger.authorities.touch()
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tatu.core.audit import SYSTEM
+from tatu.core.audit import SYSTEM, Actor
 from tatu.core.certificate import CertificateType
 from tatu.core.errors import NotFound, Unavailable
 from tatu.core.identity import Identity, Role
@@ -118,7 +118,7 @@ class Revocation:
         self.sweep()
 
     def lose(
-        self, identity: Identity, topics: Sequence[Topic], reason: str, *, request_id: str
+        self, by: Identity | Actor, topics: Sequence[Topic], reason: str, *, request_id: str
     ) -> int:
         """Commit a loss that somebody tells of, then sweep; return how many certificates ended.
 
@@ -129,7 +129,7 @@ class Revocation:
             reason,
             event(
                 "permission.lost",
-                by=identity,
+                by=by,
                 at=self.clock(),
                 subject=" ".join(topics),
                 request_id=request_id,

@@ -88,7 +88,9 @@ class Statements:
         found = self.ledger.publications.newest(authority_id)
         if found is None or found.revision != self.ledger.publications.revision(authority_id):
             return None
-        return found if self.clock() < found.issued_at + self.settings.lifetime / 2 else None
+        # A clock that was set back must not keep a statement for longer.
+        age = abs(self.clock() - found.issued_at)
+        return found if age < self.settings.lifetime / 2 else None
 
     def _build(self, authority_id: str) -> None:
         # The revision is read first: a change after it may be in, but is built once more.
@@ -99,24 +101,27 @@ class Statements:
         facts = self.ledger.revocations.facts(authority_id, now)
         krl_version, krl_bytes, is_new = self._krl(authority_id, facts, last)
         accounts, sudo = self._accounts(last)
-        contents = Statement(
-            deployment=self.deployment,
-            authority=authority_id,
-            host=EVERY_HOST,
-            version=statement.next_version(last.version if last else 0, self.clock()),
-            issued=now,
-            expires=now + self.settings.lifetime,
-            krl_version=krl_version,
-            krl_digest=statement.digest(krl_bytes),
-            user_authorities=_trusted(authority, Purpose.USER, now),
-            host_authorities=_trusted(authority, Purpose.HOST, now),
-            statement_keys=statement_keys(authority),
-            accounts=accounts,
-            sudo=sudo,
-            freshness=self.settings.freshness,
-            minimum_agent_version=self.settings.minimum_agent_version,
-            lockdown=self.settings.lockdown,
-        )
+        try:
+            contents = Statement(
+                deployment=self.deployment,
+                authority=authority_id,
+                host=EVERY_HOST,
+                version=statement.next_version(last.version if last else 0, self.clock()),
+                issued=now,
+                expires=now + self.settings.lifetime,
+                krl_version=krl_version,
+                krl_digest=statement.digest(krl_bytes),
+                user_authorities=trusted_keys(authority, Purpose.USER, now),
+                host_authorities=trusted_keys(authority, Purpose.HOST, now),
+                statement_keys=statement_keys(authority),
+                accounts=accounts,
+                sudo=sudo,
+                freshness=self.settings.freshness,
+                minimum_agent_version=self.settings.minimum_agent_version,
+                lockdown=self.settings.lockdown,
+            )
+        except ValueError as error:
+            raise Conflict(f"there is no statement of what stands: {error}") from error
         signer = self.keystore.signer(authority.active(Purpose.STATEMENT).reference)
         publication = Publication(
             authority=authority_id,
@@ -180,7 +185,7 @@ def statement_keys(authority: Authority) -> tuple[PublicKey, ...]:
     )
 
 
-def _trusted(authority: Authority, purpose: Purpose, now: datetime) -> tuple[PublicKey, ...]:
+def trusted_keys(authority: Authority, purpose: Purpose, now: datetime) -> tuple[PublicKey, ...]:
     """Return the keys whose certificates may still live."""
     user = purpose is Purpose.USER
     longest = (authority.profile.max_user_validity if user else MAX_HOST_VALIDITY) + SKEW
