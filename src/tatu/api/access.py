@@ -206,7 +206,7 @@ class Access:
         return None if self._allows(identity, rule, {"authority": authority}) else identity.subject
 
     def _allows(self, identity: Identity, rule: str, target: Mapping[str, object]) -> bool:
-        """Decide once for the same caller and target: oslo.policy would stat its files each time."""
+        """Decide once for the same caller and target: oslo.policy looks at its files each time."""
         ticks = self._ticks()
         if ticks >= self._decided_until:
             self._decided, self._decided_until = {}, ticks + DECIDED_FOR
