@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import structlog
 
 from tatu.config import Config, refuse_unknown
@@ -280,9 +281,9 @@ def configure_logging(level: str) -> None:
         structlog.processors.format_exc_info,
     ]
     structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer()],
+        processors=[*shared, structlog.processors.JSONRenderer(serializer=_json)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(),
+        logger_factory=structlog.BytesLoggerFactory(),
         cache_logger_on_first_use=False,  # a reload may change the level
     )
     handler = logging.StreamHandler()
@@ -297,6 +298,10 @@ def configure_logging(level: str) -> None:
     )
     # Libraries say what they do at info, and to debug what they were given: that may be secret.
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def _json(event: object, **_: object) -> bytes:
+    return msgspec.json.encode(event, enc_hook=repr)
 
 
 def _driver_names(config: Config) -> dict[str, str]:
