@@ -8,7 +8,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import pytest
 
 from tatu.core.enrolment import EnrolmentToken
-from tests.api.deployment import deployed
+from tests.api import deployment as deployments
 from tests.fakes.agent_host import AgentHost, make_keys
 
 
@@ -17,9 +17,14 @@ class Quiet(WSGIRequestHandler):
         pass
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory):
+    return deployments.template(tmp_path_factory.mktemp("template"))
+
+
 @pytest.fixture
-def tatu(tmp_path):
-    with deployed(tmp_path) as made:
+def tatu(template, tmp_path):
+    with deployments.deployed(template, tmp_path / "deployment") as made:
         server = make_server("127.0.0.1", 0, made.app, handler_class=Quiet)
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         made.url = f"http://127.0.0.1:{server.server_address[1]}"

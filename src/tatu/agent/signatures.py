@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tatu.agent.errors import AgentError, Malformed
@@ -20,7 +21,9 @@ _ENVIRONMENT = {
 }
 
 
-def run(arguments: Sequence[str], data: bytes = b"", what: str = "") -> bytes:
+def run(
+    arguments: Sequence[str], data: bytes = b"", what: str = "", files: Sequence[int] = ()
+) -> bytes:
     """Run a program in a plain environment; raises `AgentError` with the last line it wrote.
 
     The environment is not passed on: the token may be in it.
@@ -33,6 +36,7 @@ def run(arguments: Sequence[str], data: bytes = b"", what: str = "") -> bytes:
             env=_ENVIRONMENT,
             timeout=_TIMEOUT,
             check=False,
+            pass_fds=files,
         )
     except FileNotFoundError as error:
         raise AgentError(f"{arguments[0]} is not installed") from error
@@ -49,13 +53,23 @@ def verify(message: bytes, signature: str, keys: Sequence[str], namespace: str) 
     """Raise `AgentError` unless one of the keys signed the message for this purpose."""
     if len(signature) > _MAX_SIGNATURE or not signature.isascii():
         raise Malformed("this is no signature")
-    with tempfile.TemporaryDirectory(prefix="tatu-agent-") as name:
-        signers, armored = Path(name, "signers"), Path(name, "signature")
-        signers.write_text("".join(f'tatu namespaces="{namespace}" {key}\n' for key in keys))
-        armored.write_text(signature)
+    signers = "".join(f'tatu namespaces="{namespace}" {key}\n' for key in keys)
+    with _in_memory(signers) as allowed, _in_memory(signature) as armored:
         what = "the check of the statement's signature"
-        arguments = ["-f", str(signers), "-I", "tatu", "-n", namespace, "-s", str(armored)]
-        run(["ssh-keygen", "-Y", "verify", *arguments], message, what)
+        named = ["-f", f"/dev/fd/{allowed}", "-s", f"/dev/fd/{armored}"]
+        arguments = ["ssh-keygen", "-Y", "verify", *named, "-I", "tatu", "-n", namespace]
+        run(arguments, message, what, files=(allowed, armored))
+
+
+@contextmanager
+def _in_memory(text: str) -> Iterator[int]:
+    """Hold a text as an open file: what is on no disk, a killed run leaves on none."""
+    opened = os.memfd_create("tatu-agent")
+    try:
+        os.write(opened, text.encode())
+        yield opened
+    finally:
+        os.close(opened)
 
 
 def sign(message: bytes, private_key: Path, namespace: str) -> str:
