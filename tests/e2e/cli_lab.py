@@ -113,7 +113,7 @@ class Person:
 
     def __init__(self, folder, server):
         self.home = folder
-        (folder / ".ssh").mkdir(mode=0o700, parents=True)
+        (folder / ".ssh").mkdir(mode=0o700, parents=True, exist_ok=True)
         self.server = server
         self.environment = {
             "HOME": str(folder),

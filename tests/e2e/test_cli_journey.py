@@ -31,7 +31,7 @@ def admin_key(folder):
 @pytest.fixture(scope="module")
 def server(folder, admin_key):
     running = Server(folder, admin_key)
-    first = Person(folder / "first", running)
+    first = Person(folder / "alice", running)
     first.login(admin_key)
     first.run("ca", "create")
     yield running
@@ -39,10 +39,9 @@ def server(folder, admin_key):
 
 
 @pytest.fixture(scope="module")
-def sshd(folder, server, admin_key):
+def sshd(folder, server):
     """A host that was enrolled with a token, and lets the principal `admin` in as root."""
-    operator = Person(folder / "operator", server)
-    operator.login(admin_key)
+    operator = Person(folder / "alice", server)
     made = operator.json("token", "create", "db-1", "--name", "db", "--address", ADDRESS)
     host_key = make_key(folder / "host")
     facts = enrol(server, made["token"], host_key)
@@ -64,8 +63,9 @@ def person(tmp_path, server):
 
 
 @pytest.fixture
-def alice(person, admin_key):
-    person.login(admin_key)
+def alice(person, folder):
+    """Alice, as she is after her first sign-in."""
+    shutil.copytree(folder / "alice", person.home, dirs_exist_ok=True)
     return person
 
 

@@ -2,69 +2,18 @@
 
 import subprocess
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from tatu.client import knownhosts, sshconfig, trust
-from tatu.client.certify import NewKey
 from tatu.client.clouds import Cloud
-from tatu.client.resources import Deployment, Host, KrlName
+from tatu.client.resources import Host
 from tatu.client.resources import Statement as Answer
 from tatu.client.state import State
-from tatu.core import krl as krls
 from tatu.core import statement as statements
 from tatu.core.errors import Denied, Malformed
-from tatu.core.krl import Krl
-from tatu.core.sshsig import Namespace
-from tatu.core.statement import Freshness, FreshnessPolicy, Statement
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-ONE, TWO, THREE, USER, HOST = (NewKey.generate() for _ in range(5))
-KRL = krls.encode(Krl(version=1, generated_at=NOW, comment=""))
-
-
-class FakeApi:
-    """Serves one statement, signed by `signer`."""
-
-    def __init__(self, version=1, keys=(ONE,), signer=ONE, krl=KRL, **changes):
-        self.said = Statement(
-            **{
-                "deployment": "d",
-                "authority": "p",
-                "host": "*",
-                "version": version,
-                "issued": NOW,
-                "expires": NOW + timedelta(minutes=10),
-                "krl_version": version,
-                "krl_digest": statements.digest(KRL),
-                "user_authorities": (USER.public_key,),
-                "host_authorities": (HOST.public_key,),
-                "statement_keys": tuple(key.public_key for key in keys),
-                "accounts": {"admin": ("admin",)},
-                "sudo": ("admin",),
-                "freshness": Freshness(policy=FreshnessPolicy.WARN, max_age_seconds=900),
-                "minimum_agent_version": "0",
-                "lockdown": False,
-                **changes,
-            }
-        )
-        self.signer = signer
-        self.bytes = krl
-
-    def deployment(self):
-        return Deployment(version="v2", deployment="d", identity="local", url="https://t")
-
-    def statement(self, authority):
-        text = statements.encode(self.said)
-        return Answer(
-            statement=text.decode(),
-            signature=self.signer.sign(Namespace.STATEMENT, text),
-            krl=KrlName(version=1, digest="", url=""),
-        )
-
-    def krl(self, authority, version):
-        return self.bytes
+from tests.fakes.tatu_api import HOST, KRL, NOW, ONE, THREE, TWO, FakeApi
 
 
 @pytest.fixture

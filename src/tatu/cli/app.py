@@ -78,6 +78,8 @@ STATUS: tuple[tuple[type[BaseException], int], ...] = (
 class Tatu(App):
     """The command line of Tatu."""
 
+    NAME = "tatu"
+
     def __init__(self) -> None:
         super().__init__(
             description="Short-lived SSH certificates for a cloud's people and machines.",

@@ -1,0 +1,105 @@
+"""An API that answers what a test tells it to: one statement, and certificates by its key."""
+
+from datetime import UTC, datetime, timedelta
+
+from tatu.client import resources
+from tatu.client.certify import NewKey
+from tatu.core import krl as krls
+from tatu.core import statement as statements
+from tatu.core import wire
+from tatu.core.certificate import Certificate, CertificateToSign, CertificateType
+from tatu.core.krl import Krl
+from tatu.core.sshsig import Namespace
+from tatu.core.statement import Freshness, FreshnessPolicy, Statement
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ONE, TWO, THREE, USER, HOST = (NewKey.generate() for _ in range(5))
+KRL = krls.encode(Krl(version=1, generated_at=NOW, comment=""))
+
+
+class FakeApi:
+    """Serves one statement, signed by `signer`."""
+
+    def __init__(self, version=1, keys=(ONE,), signer=ONE, krl=KRL, **changes):
+        self.said = Statement(
+            **{
+                "deployment": "d",
+                "authority": "p",
+                "host": "*",
+                "version": version,
+                "issued": NOW,
+                "expires": NOW + timedelta(minutes=10),
+                "krl_version": version,
+                "krl_digest": statements.digest(KRL),
+                "user_authorities": (USER.public_key,),
+                "host_authorities": (HOST.public_key,),
+                "statement_keys": tuple(key.public_key for key in keys),
+                "accounts": {"admin": ("admin",)},
+                "sudo": ("admin",),
+                "freshness": Freshness(policy=FreshnessPolicy.WARN, max_age_seconds=900),
+                "minimum_agent_version": "0",
+                "lockdown": False,
+                **changes,
+            }
+        )
+        self.signer = signer
+        self.bytes = krl
+
+    def deployment(self):
+        return resources.Deployment(
+            version="v2", deployment="d", identity="local", url="https://t"
+        )
+
+    def statement(self, authority):
+        text = statements.encode(self.said)
+        return resources.Statement(
+            statement=text.decode(),
+            signature=self.signer.sign(Namespace.STATEMENT, text),
+            krl=resources.KrlName(version=1, digest="", url=""),
+        )
+
+    def krl(self, authority, version):
+        return self.bytes
+
+    def public_keys(self, authority):
+        return resources.PublicKeys(authority="p", name="p", dns_suffix="b.example", keys=[])
+
+    def hosts(self):
+        return []
+
+    def create_user_certificate(self, authority, wanted, proof):
+        """Sign what is wanted, but for `self.certificate`, which is what the server makes of it."""
+        self.asked = getattr(self, "asked", 0) + 1
+        now = datetime.now(UTC).replace(microsecond=0)
+        contents = CertificateToSign(
+            **{
+                "subject_key": wanted.subject_key,
+                "type": CertificateType.USER,
+                "serial": self.asked,
+                "key_id": "alice_1",
+                "principals": tuple(sorted(wanted.principals or {"admin"})),
+                "valid_after": now - timedelta(minutes=5),
+                "valid_before": now + (wanted.validity or timedelta(hours=24)),
+                "critical_options": {}
+                if wanted.force_command is None
+                else {"force-command": wanted.force_command},
+                "extensions": {},
+                "signature_key": USER.public_key,
+                "nonce": bytes(32),
+                **getattr(self, "certificate", {}),
+            }
+        )
+        made = USER.private.sign(contents.to_be_signed)
+        signature = wire.string("ssh-ed25519") + wire.string(made)
+        return resources.Certificate(
+            authority="p",
+            serial=contents.serial,
+            key_id=contents.key_id,
+            principals=list(contents.principals),
+            valid_after=contents.valid_after,
+            valid_before=contents.valid_before,
+            subject_key="",
+            signature_key="",
+            issued_at=now,
+            certificate=Certificate(contents, signature).line,
+        )
