@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from tatu.config import Config, refuse_unknown
-from tatu.core.errors import TatuError
+from tatu.core.errors import TatuError, Unavailable
 from tatu.drivers import loading
 from tatu.drivers.identity.local import Local
 from tatu.drivers.verifier.cryptography import CryptographyVerifier
@@ -113,7 +113,7 @@ def build(config: Config, ledger: Ledger) -> Application:
     identities: IdentityProvider = drivers["identity"]
     keystore: KeyStore = drivers["keystore"]
     verifier = CryptographyVerifier()
-    deployment = ledger.deployment()
+    deployment = _deployment(ledger)
     stated = Statements(
         ledger=ledger,
         keystore=keystore,
@@ -302,6 +302,14 @@ def configure_logging(level: str) -> None:
 
 def _json(event: object, **_: object) -> bytes:
     return msgspec.json.encode(event, enc_hook=repr)
+
+
+def _deployment(ledger: Ledger) -> str:
+    try:
+        return ledger.deployment()
+    except Unavailable:
+        ledger.check()  # knows the reason better: a database without tables
+        raise
 
 
 def _driver_names(config: Config) -> dict[str, str]:

@@ -12,7 +12,7 @@ from tatu.core.certificate import CertificateType
 from tatu.core.errors import Conflict, RolledBack, TatuError, Unavailable
 from tatu.core.keys import PublicKey
 from tatu.ports import Clock, Ledger
-from tatu.store import migrations, restoring
+from tatu.store import restoring, revision
 from tatu.store.audit import SqlAudit
 from tatu.store.auditcopy import AuditCopy, NoCopy
 from tatu.store.authorities import Snapshots, SqlAuthorities
@@ -121,13 +121,10 @@ class SqlLedger(Ledger):
 
     def check(self) -> None:
         """Raise `Unavailable` with what is wrong."""
-        current, expected = (
-            migrations.current_revision(self._database.engine),
-            migrations.expected_revision(),
-        )
-        if current != expected:
+        current = revision.current(self._database.engine)
+        if current != revision.NEWEST:
             raise Unavailable(
-                f"the ledger's database is at revision {current}, not {expected}:"
+                f"the ledger's database is at revision {current}, not {revision.NEWEST}:"
                 " run `tatu-manage db sync`"
             )
         self._database.copy.catch_up(self._database.links)

@@ -4,9 +4,8 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from tatu.store.database import make_engine, translated
 
@@ -19,17 +18,6 @@ def migrate(url: str, revision: str = "head") -> None:
             command.upgrade(_configuration(connection), revision)
     finally:
         engine.dispose()
-
-
-def current_revision(engine: Engine) -> str | None:
-    """Return the revision that a database is at, None for an empty one. Raises `Unavailable`."""
-    with translated(), engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
-
-
-def expected_revision() -> str:
-    """Return the newest revision."""
-    return revisions()[-1]
 
 
 def revisions() -> tuple[str, ...]:
