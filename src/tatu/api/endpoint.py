@@ -22,6 +22,7 @@ from tatu.core.errors import Malformed, NotFound
 from tatu.core.identity import Identity
 
 _NO_BODY = hashlib.sha256(b"").hexdigest()
+_NO_FACTS = ports.Request(method="", path="", body_digest="", headers={})  # nobody to recognize
 
 
 class Endpoint:
@@ -41,9 +42,9 @@ def _responder(shared: Shared, operation: Operation) -> Callable[..., None]:
 
     def respond(req: Request, resp: Response, **segments: str) -> None:
         body = _read(req, parts.settings.max_body)
-        facts = _facts(req, body)
-        identity = None
+        facts, identity = _NO_FACTS, None
         if not operation.public:
+            facts = _facts(req, body)
             # What ended since a token was looked up must not be answered from memory.
             cached = req.get_header(idempotency.HEADER) is None
             identity = parts.identities.authenticate(facts, cached=cached)
@@ -51,9 +52,10 @@ def _responder(shared: Shared, operation: Operation) -> Callable[..., None]:
         arguments = _path(operation, segments)
         if identity is not None:
             _authorize(parts, operation, identity, arguments)
-        query = _query(req, operation.query)
         if operation.query is not NoQuery:
-            arguments["query"] = query
+            arguments["query"] = _query(req, operation.query)
+        elif req.query_string:
+            _query(req, NoQuery)
         if decoder is not None:
             arguments["body"] = _body(req, body, decoder)
         elif body:

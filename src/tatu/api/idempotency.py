@@ -19,7 +19,7 @@ from tatu.ports import StoredAnswer
 
 HEADER = "Idempotency-Key"
 
-_KEY = re.compile(r"[ -~]{1,128}")
+_KEY = re.compile(r"[!-~]{1,128}")
 
 
 def answer(call: Call, operation: Operation, run: Callable[[], Any]) -> StoredAnswer:
@@ -35,7 +35,7 @@ def answer(call: Call, operation: Operation, run: Callable[[], Any]) -> StoredAn
         # A caller who believes that a repeat is safe must learn that here it is not.
         raise Malformed("the answer to this request is never kept; leave Idempotency-Key out")
     if not _KEY.fullmatch(text):
-        raise Malformed("an Idempotency-Key is 1 to 128 printable ASCII characters")
+        raise Malformed("an Idempotency-Key is 1 to 128 printable ASCII characters, no blanks")
     parts, caller = call.parts, call.caller
     key = _digest("key", caller.issuer, caller.subject, caller.project or "", text)
     digest = _digest(

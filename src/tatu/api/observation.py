@@ -4,8 +4,8 @@ The log has what happened and who asked for it; never a token, header, query, bo
 """
 
 import re
+import secrets
 import time
-import uuid
 from typing import Any
 
 import structlog
@@ -34,7 +34,7 @@ class Observation:
         if given is not None and _WORD.fullmatch(given):
             context.request_id = given
         else:
-            context.request_id = uuid.uuid4().hex
+            context.request_id = secrets.token_hex(16)
 
     def process_response(self, req: Request, resp: Response, resource: object, *_: object) -> None:
         """Set the headers of every answer, then tell of it."""

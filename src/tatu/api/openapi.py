@@ -113,7 +113,7 @@ def _responses(operation: Operation) -> Iterator[tuple[str, dict[str, Any]]]:
 def _slugs(operation: Operation) -> Iterator[str]:
     """Tell what an operation may refuse; nothing is refused that is not told here."""
     yield from ("malformed", "internal", "unavailable")
-    if not operation.public:
+    if not operation.public or operation.body is not None:  # a body may be what proves
         yield from ("unauthenticated", "denied")
     if operation.path or operation.query is not NoQuery or operation.body is not None:
         yield from ("not-found", "conflict")

@@ -24,13 +24,22 @@ Serial = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 KeyLine = Annotated[
     str,
     Meta(
-        pattern=rf"^[^{_CONTROLS}]+{_END}", max_length=16_384, description="an OpenSSH public key"
+        pattern=rf"^[^{_CONTROLS}]+{_END}",
+        max_length=16_384,
+        description="an OpenSSH public key",
+        extra_json_schema={"format": "ssh-public-key"},
     ),
 ]
 Text = Annotated[str, Meta(pattern=rf"^[^{_CONTROLS}]+{_END}", max_length=255)]
 Command = Annotated[str, Meta(pattern=rf"^[^{_CONTROLS}]+{_END}", max_length=4096)]
 Armored = Annotated[
-    str, Meta(pattern=r"^[\n\r -~]+$", max_length=16_384, description="an armored SSHSIG")
+    str,
+    Meta(
+        pattern=r"^[\n\r -~]+$",
+        max_length=16_384,
+        description="an armored SSHSIG",
+        extra_json_schema={"format": "ssh-signature"},
+    ),
 ]
 Hex = Annotated[str, Meta(pattern=rf"^[0-9a-f]{{64}}{_END}")]
 Seconds = Annotated[int, Meta(ge=1, le=366 * 86400)]

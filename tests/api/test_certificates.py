@@ -1,0 +1,208 @@
+"""User certificates over HTTP: asked for, listed, shown, revoked."""
+
+import subprocess
+from urllib.parse import quote
+
+import pytest
+
+from tatu.core.certificate import Certificate
+from tests.api.deployment import deployed
+from tests.api.keys import ClientKey
+
+PATH = "/v2/authorities/blue/user-certificates"
+REVOCATIONS = "/v2/authorities/blue/revocations"
+
+
+@pytest.fixture
+def deployment(template, tmp_path):
+    with deployed(template, tmp_path) as made:
+        yield made
+
+
+def revoke(deployment, caller, **what):
+    return deployment.call("POST", REVOCATIONS, caller, json={"reason": "lost", **what})
+
+
+def status(deployment, serial):
+    path = f"/v2/authorities/blue/certificates/{serial}/status"
+    return deployment.call("GET", path, "blue-reader").json["status"]
+
+
+def test_ssh_keygen_reads_what_was_answered(deployment, tmp_path):
+    answer = deployment.issue(validity=600)
+    file = tmp_path / "id-cert.pub"
+    file.write_text(answer["certificate"])
+    command = ["ssh-keygen", "-L", "-f", file]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert f'Key ID: "{answer["key_id"]}"' in shown
+    assert f"Serial: {answer['serial']}" in shown
+    assert f"Signing CA: ED25519 {answer['signature_key']}" in shown
+    assert Certificate.parse(answer["certificate"]).contents.principals == ("member",)
+    assert answer["left_out"] == []
+
+
+def test_what_is_shown_later_is_what_was_answered(deployment):
+    answer = deployment.issue()
+    shown = deployment.call("GET", f"{PATH}/{answer['serial']}", "blue-member").json
+    assert shown == {name: value for name, value in answer.items() if name != "left_out"}
+    (listed,) = deployment.call("GET", "/v2/user-certificates", "blue-member").json["items"]
+    assert listed == {name: value for name, value in shown.items() if name != "certificate"}
+
+
+def test_a_proof_of_another_request_is_refused(deployment):
+    key = ClientKey()
+    body = deployment.wanted(key, "blue-member") | {"validity": 60}
+    assert deployment.call("POST", PATH, "blue-member", json=body).status_code == 403
+
+
+def test_a_reader_has_no_account_and_is_told_why(deployment):
+    body = deployment.wanted(ClientKey(), "blue-reader")
+    assert deployment.call("POST", PATH, "blue-reader", json=body).status_code == 403
+
+
+def test_an_administrator_elsewhere_gets_no_certificate_here(deployment):
+    body = deployment.wanted(ClientKey(), "red-admin")
+    answer = deployment.call("POST", PATH, "red-admin", json=body)
+    assert (answer.status_code, "not scoped" in answer.json["detail"]) == (403, True)
+
+
+def test_each_of_a_batch_stands_for_itself(deployment):
+    good, bad = (deployment.wanted(ClientKey(), "blue-member") for _ in range(2))
+    bad["proof"] = good["proof"]
+    answer = deployment.call("POST", f"{PATH}/batch", "blue-member", json={"items": [bad, good]})
+    refused, issued = answer.json["items"]
+    assert (answer.status_code, refused["status"], issued["status"]) == (200, 403, 201)
+    assert refused["problem"]["type"] == "urn:tatu:problem:denied"
+    assert status(deployment, issued["certificate"]["serial"]) == "valid"
+
+
+def test_members_see_their_own_managers_the_projects_administrators_all(deployment):
+    own = deployment.issue("blue-member")["serial"]
+    others = deployment.issue("blue-manager")["serial"]
+    deployment.issue("red-member", "red")
+
+    def seen(user):
+        items = deployment.call("GET", "/v2/user-certificates", user).json["items"]
+        return {(item["authority"], item["serial"]) for item in items}
+
+    assert seen("blue-member") == {("blue", own)}
+    assert seen("blue-manager") == {("blue", own), ("blue", others)}
+    assert seen("red-admin") == {("blue", own), ("blue", others), ("red", 1)}
+    foreign = deployment.call("GET", f"{PATH}/{others}", "blue-member")
+    absent = deployment.call("GET", f"{PATH}/999", "blue-member")
+    assert (foreign.status_code, absent.status_code) == (404, 404)
+    assert foreign.json["detail"].replace(str(others), "999") == absent.json["detail"]
+
+
+def test_lists_come_in_parts_that_join_up(deployment):
+    serials = [deployment.issue()["serial"] for _ in range(5)]
+    found, path = [], "/v2/user-certificates?limit=2&live=true"
+    while path:
+        answer = deployment.call("GET", path, "blue-member").json
+        assert len(answer["items"]) <= 2
+        found += [item["serial"] for item in answer["items"]]
+        path = answer["links"].get("next", "").removeprefix("https://tatu.example")
+    assert found == serials[::-1]
+
+
+def test_filters_narrow(deployment):
+    first, second = deployment.issue(validity=60), deployment.issue("blue-manager", validity=60)
+    revoke(deployment, "blue-manager", serial=first["serial"])
+
+    def found(query):
+        items = deployment.call("GET", f"/v2/user-certificates?{query}", "blue-manager").json
+        return [item["serial"] for item in items["items"]]
+
+    assert found("revoked=true") == [first["serial"]]
+    assert found("revoked=false") == [second["serial"]]
+    assert found("subject=blue-manager") == [second["serial"]]
+    assert found(f"serial={first['serial']}") == [first["serial"]]
+    assert found(f"subject_key={quote(second['subject_key'])}") == [second["serial"]]
+    deployment.clock.move(minutes=2)
+    assert found("live=true") == []
+
+
+def test_a_status_follows_the_certificate(deployment):
+    serial = deployment.issue(validity=60)["serial"]
+    other = deployment.issue(validity=60)["serial"]
+    assert status(deployment, serial) == "valid"
+    revoke(deployment, "blue-member", serial=serial)
+    assert status(deployment, serial) == "revoked"
+    deployment.clock.move(minutes=2)
+    assert (status(deployment, serial), status(deployment, other)) == ("revoked", "expired")
+
+
+def test_members_revoke_their_own_by_serial_and_by_key(deployment):
+    first, second = deployment.issue(), deployment.issue()
+    assert revoke(deployment, "blue-member", serial=first["serial"]).json["revoked"] == [
+        first["serial"]
+    ]
+    answer = revoke(deployment, "blue-member", subject_key=second["subject_key"])
+    assert answer.json["revoked"] == [second["serial"]]
+    again = revoke(deployment, "blue-member", serial=first["serial"])
+    assert (again.status_code, again.json["revoked"]) == (200, [])
+
+
+def test_members_revoke_nothing_of_others(deployment):
+    others = deployment.issue("blue-manager")
+    foreign = revoke(deployment, "blue-member", serial=others["serial"])
+    absent = revoke(deployment, "blue-member", serial=999)
+    assert (foreign.status_code, absent.status_code) == (404, 404)
+    assert revoke(deployment, "blue-member", subject_key=others["subject_key"]).status_code == 404
+    for what in ({"user": "blue-manager"}, {"everything": True}, {"host": "db"}):
+        assert revoke(deployment, "blue-member", **what).status_code == 403
+    assert status(deployment, others["serial"]) == "valid"
+
+
+def test_members_block_nobody(deployment):
+    own = deployment.issue()
+    what = {"subject_key": own["subject_key"], "block": True}
+    assert revoke(deployment, "blue-member", **what).status_code == 403
+
+
+def test_somebody_elses_certificate_for_the_same_key_lives_on(deployment):
+    """Else whoever knows a public key could end its holder's access (security.md S6)."""
+    key = ClientKey()
+    serials = {
+        user: deployment.call("POST", PATH, user, json=deployment.wanted(key, user)).json["serial"]
+        for user in ("blue-member", "blue-manager")
+    }
+    what = {"subject_key": key.public.fingerprint}
+    assert revoke(deployment, "blue-member", **what).json["revoked"] == [serials["blue-member"]]
+    assert status(deployment, serials["blue-manager"]) == "valid"
+
+
+def test_only_administrators_block_a_key_and_only_they_lift_it(deployment):
+    key = ClientKey()
+    body = deployment.wanted(key, "blue-member")
+    deployment.call("POST", PATH, "blue-member", json=body)
+    what = {"subject_key": key.public.fingerprint, "block": True}
+    assert revoke(deployment, "blue-manager", **what).status_code == 403
+    assert revoke(deployment, "blue-admin", **what).status_code == 200
+    assert deployment.call("POST", PATH, "blue-member", json=body).status_code == 403
+    path = "/v2/authorities/blue/blocks"
+    (block,) = deployment.call("GET", path, "blue-manager").json["items"]
+    assert block["value"] == key.public.fingerprint
+    assert deployment.call("DELETE", f"{path}/{block['id']}", "blue-manager").status_code == 403
+    assert deployment.call("DELETE", f"{path}/{block['id']}", "blue-admin").status_code == 204
+    assert deployment.call("POST", PATH, "blue-member", json=body).status_code == 201
+
+
+def test_managers_revoke_a_user_and_everything(deployment):
+    first, second = deployment.issue()["serial"], deployment.issue("blue-manager")["serial"]
+    assert revoke(deployment, "blue-manager", user="blue-member").json["revoked"] == [first]
+    assert revoke(deployment, "blue-manager", everything=True).json["revoked"] == [second]
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {},
+        {"serial": 1, "user": "a"},
+        {"everything": False},
+        {"serial": 1, "block": True},
+        {"everything": True, "block": True},
+    ],
+)
+def test_a_revocation_names_exactly_one_thing(deployment, what):
+    assert revoke(deployment, "blue-admin", **what).status_code == 400

@@ -1,0 +1,124 @@
+"""A marked secret, sent wherever one can be sent, is never seen again (design, promises)."""
+
+import json
+import logging
+
+import pytest
+import structlog
+
+from tatu import bootstrap
+from tatu.api.app import ROUTES
+from tests.api.keys import ClientKey
+from tests.api.test_access import path
+
+MARK = "hunter2marked"
+ALL = sorted((method, path) for path, operations in ROUTES.items() for method in operations)
+SIGNATURE = f"-----BEGIN SSH SIGNATURE-----\n{MARK}\n-----END SSH SIGNATURE-----\n"
+# A body of each shape, with the mark wherever a secret or a key belongs.
+SHAPES = [
+    {"challenge": MARK, "signature": SIGNATURE},
+    {"public_key": f"ssh-ed25519 {MARK}", "proof": SIGNATURE},
+    {"items": [{"public_key": f"ssh-ed25519 {MARK}", "proof": SIGNATURE}]},
+    {"user": "a", "project": "b", "public_key": f"ssh-ed25519 {MARK}"},
+    {"public_key": f"ssh-ed25519 {MARK}"},
+    {
+        "authority": "blue",
+        "host": "db",
+        "nonce": "0" * 64,
+        "host_keys": [f"ssh-ed25519 {MARK}"],
+        "mac": MARK,
+        "signatures": [SIGNATURE],
+    },
+    {"reason": 1, "password": MARK},
+    MARK,
+    [MARK],
+]
+
+
+@pytest.fixture(autouse=True)
+def logged(capsys):
+    """Log all there is to be logged, libraries to their last word."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    bootstrap.configure_logging("debug")
+    root.setLevel(logging.DEBUG)
+    yield lambda: "".join(capsys.readouterr())
+    structlog.reset_defaults()
+    root.handlers[:], level = before
+    root.setLevel(level)
+
+
+@pytest.mark.parametrize("route", ALL, ids=" ".join)
+def test_a_secret_in_the_wrong_place_is_not_told(deployment, logged, route):
+    method, template = route
+    target = path(template)
+    token = f"tatu_{MARK}".ljust(48, "x")
+    headers = {
+        "X-Auth-Token": MARK,
+        "Cookie": MARK,
+        "Idempotency-Key": MARK,
+        "If-None-Match": MARK,
+    }
+    told = []
+    for authorization in (f"Bearer {token}", f"Bearer {MARK}", f"Basic {MARK}", MARK):
+        sent = {**headers, "Authorization": authorization}
+        told.append(deployment.call(method, target, headers=sent))
+    for user in (None, "blue-admin"):
+        told.append(deployment.call(method, f"{target}?{MARK}=1", user, fresh=True))
+        shapes = SHAPES if method in ("POST", "PATCH") else []
+        told.extend(
+            deployment.call(method, target, user, fresh=True, json=shape, headers=headers)
+            for shape in shapes
+        )
+    if template == "/v2/tokens/current":
+        deployment.forget_tokens()
+    assert all(answer.status_code < 500 for answer in told)
+    assert MARK not in logged()
+    # The caller is told of a parameter or field that it named itself, and of nothing else.
+    for answer in told:
+        named = answer.text.replace(f"unknown field `{MARK}`", "")
+        assert MARK not in named, answer.text
+
+
+def test_tokens_and_keys_that_are_good_are_not_logged_either(deployment, logged):
+    key = ClientKey()
+    body = deployment.wanted(key, "blue-member")
+    path_ = "/v2/authorities/blue/user-certificates"
+    assert deployment.call("POST", path_, "blue-member", json=body).status_code == 201
+    admitted = deployment.admit("blue", "db")
+    lines = logged()
+    for secret in (
+        deployment.token("blue-member"),
+        body["proof"].splitlines()[1],
+        key.line.split()[1],
+        admitted["token"],
+    ):
+        assert secret not in lines
+
+
+def test_each_request_is_one_event_that_says_who_did_what(deployment, logged):
+    deployment.token("blue-member")
+    logged()
+    answer = deployment.call("GET", "/v2/authorities/blue", "blue-member")
+    lines = [line for line in logged().splitlines() if '"event": "request"' in line]
+    (event,) = map(json.loads, lines)
+    assert event["ms"] >= 0
+    assert {name: event[name] for name in event if name not in ("ms", "timestamp")} == {
+        "event": "request",
+        "level": "info",
+        "method": "GET",
+        "route": "/v2/authorities/{authority}",
+        "status": 200,
+        "request_id": answer.headers["X-Request-Id"],
+        "subject": "blue-member",
+        "project": "blue",
+    }
+
+
+def test_metrics_count_by_route_and_name_nobody(deployment):
+    deployment.call("GET", "/v2/authorities/blue", "blue-member")
+    deployment.call("GET", "/somewhere/else")
+    text = deployment.call("GET", "/metrics").text
+    assert 'route="/v2/authorities/{authority}",status="200"' in text
+    assert 'method="unmatched",route="unmatched",status="404"' in text
+    assert "blue" not in text
