@@ -32,9 +32,9 @@ def read(path: Path) -> Iterator[Link]:
     A torn last line, left by a machine that stopped while writing, is passed over.
     """
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:
             for line in file:
-                if not line.endswith("\n"):
+                if not line.endswith(b"\n"):
                     return
                 yield _parse(line)
     except OSError as error:
@@ -141,7 +141,7 @@ class AuditCopy:
             file.truncate(size - len(tail) + len(whole))
         self._last = (0, GENESIS)
         if whole:
-            link = _parse(whole[:-1].rsplit(b"\n", 1)[-1].decode())
+            link = _parse(whole[:-1].rsplit(b"\n", 1)[-1])
             self._last = (link.sequence, link.hash)
         self._seen = self._status(file)
 
@@ -188,9 +188,9 @@ def line(link: Link) -> bytes:
     return f'{place}"body":{link.body}}}\n'.encode()
 
 
-def _parse(line: str) -> Link:
+def _parse(written: bytes) -> Link:
     try:
-        place, _, rest = line.rstrip().partition(_BODY)
+        place, _, rest = written.decode("ascii").rstrip().partition(_BODY)
         facts = json.loads(place + "}")
         return Link(
             sequence=int(facts["sequence"]),

@@ -199,4 +199,6 @@ def _place(marker: str) -> tuple[str, str]:
         authority_id, host_id = columns.texts(marker)
     except (ValueError, TypeError) as error:
         raise Malformed("the marker is none that a list gave") from error
-    return str(authority_id), str(host_id)
+    if not (isinstance(authority_id, str) and isinstance(host_id, str)):
+        raise Malformed("the marker is none that a list gave")
+    return authority_id, host_id

@@ -8,7 +8,7 @@ import pytest
 
 from tatu.store import migrations
 from tatu.store.ledger import SqlLedger
-from tests.contract.ledger.material import NOW, authority, event
+from tests.contract.ledger.material import NOW, authority, event, slow
 from tests.lab import databases
 
 
@@ -41,13 +41,7 @@ def migrated_file(tmp_path_factory):
     return path
 
 
-@pytest.fixture(
-    params=[
-        "sqlite",
-        pytest.param("postgresql", marks=pytest.mark.slow),
-        pytest.param("mariadb", marks=pytest.mark.slow),
-    ]
-)
+@pytest.fixture(params=["sqlite", slow("postgresql"), slow("mariadb")])
 def url(request, tmp_path):
     """Return the address of a migrated, empty database."""
     if request.param == "sqlite":

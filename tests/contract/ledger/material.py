@@ -3,6 +3,8 @@
 import hashlib
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from tatu.core import losses, wire
 from tatu.core.audit import Actor, Event
 from tatu.core.authority import Authority, AuthorityKey, KeyState, Profile, Purpose
@@ -10,6 +12,17 @@ from tatu.core.certificate import CertificateToSign, CertificateType, signed
 from tatu.core.host import Host
 from tatu.core.keys import PublicKey
 from tatu.ports import IssuedCertificate
+
+
+def slow(database: str):
+    """Return a parameter for a database that must be started."""
+    return pytest.param(database, marks=pytest.mark.slow)
+
+
+SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+SERVERS = pytest.mark.parametrize("url", [slow("postgresql"), slow("mariadb")], indirect=True)
+MARIADB = pytest.mark.parametrize("url", [slow("mariadb")], indirect=True)
+"""What is true of, or can be tried on, some of the databases only."""
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 ACTOR = Actor(kind="user", issuer="local", id="u-admin", name="admin")
@@ -110,7 +123,9 @@ def host(
     )
 
 
-def _certificate(serial, kind, principals, subject_key, signature_key, lasts):
+def _certificate(  # noqa: PLR0917 (all are given where it is called, right above)
+    serial, kind, principals, subject_key, signature_key, lasts
+):
     contents = CertificateToSign(
         subject_key=key(subject_key),
         type=kind,

@@ -132,9 +132,9 @@ def test_who_is_refused_harms_nobody_in_the_same_group(blue):
     with ThreadPoolExecutor(50) as pool:
         outcomes = list(pool.map(record, wanted))
     assert outcomes.count(PermissionEnded) == 10
-    assert outcomes.count(
-        Conflict
-    ) == 8  # serials 1 to 10 were wanted twice, and two of these by who is gone
+    assert (
+        outcomes.count(Conflict) == 8
+    )  # serials 1 to 10 were wanted twice, and two of these by who is gone
     assert 32 == outcomes.count(None) == len(everything(blue))
     audit.check(blue.audit.read(after=0, limit=1000))
 

@@ -1,0 +1,111 @@
+"""Hosts and their admissions."""
+
+from datetime import timedelta
+
+import pytest
+
+from tatu.core import losses
+from tatu.core.errors import Conflict, Gone, Malformed, NotFound, PermissionEnded
+from tests.contract.ledger.material import NOW, authority, event, host, host_certificate, key
+
+KEYS = (key("db-1").line, key("db-2").line)
+
+
+def test_a_host_is_admitted_and_enrolled(blue):
+    wanted = host(names=("db", "db.blue.example"), addresses=("10.0.0.1",))
+    assert wanted == blue.hosts.admit(wanted, event()) == blue.hosts.get("blue", "db", scope=None)
+    at = NOW + timedelta(minutes=1)
+    enrolled = blue.hosts.enrol("blue", "db", 1, KEYS, event(at=at))
+    assert (KEYS, at) == (enrolled.host_keys, enrolled.enrolled_at)
+    assert enrolled == blue.hosts.get("blue", "db", scope=["blue"])
+
+
+def test_the_same_keys_again_change_nothing(blue):
+    blue.hosts.admit(host(), event())
+    first = blue.hosts.enrol("blue", "db", 1, KEYS, event())
+    head = blue.audit.head()
+    assert first == blue.hosts.enrol(
+        "blue", "db", 1, KEYS[::-1], event(at=NOW + timedelta(hours=1))
+    )
+    assert head == blue.audit.head()
+
+
+def test_a_clone_is_refused_and_noted(blue):
+    blue.hosts.admit(host(), event())
+    blue.hosts.enrol("blue", "db", 1, KEYS, event())
+    with pytest.raises(Conflict):
+        blue.hosts.enrol("blue", "db", 1, KEYS[:1], event())
+    blue.hosts.refused("blue", "db", event("refused"))
+    assert blue.hosts.get("blue", "db", scope=None).refused_at == NOW
+
+
+def test_another_admission_opens_another_epoch(blue):
+    blue.hosts.admit(host(), event())
+    blue.hosts.enrol("blue", "db", 1, KEYS, event())
+    again = blue.hosts.admit(host(names=("web",)), event())
+    assert (
+        again.epoch,
+        again.host_keys,
+        again.names,
+        again.enrolled_at,
+    ) == (2, (), ("web",), None)
+    with pytest.raises(Gone):
+        blue.hosts.enrol("blue", "db", 1, KEYS, event())
+    with pytest.raises(PermissionEnded):
+        blue.certificates.record(host_certificate(1, mark=0), event())
+    assert blue.cut_offs.unswept() == ()
+
+
+def test_the_first_host_keeps_its_names(blue):
+    blue.hosts.admit(host("a", names=("db",), addresses=("10.0.0.1",)), event())
+    for other in (
+        host("b", names=("db",)),
+        host("b", addresses=("10.0.0.1",)),
+        host("db"),
+        host("b", names=("a",)),
+    ):
+        with pytest.raises(Conflict):
+            blue.hosts.admit(other, event())
+    assert [one.id for one in blue.hosts.list(authorities=None, limit=10, marker=None).items] == [
+        "a"
+    ]
+    blue.hosts.admit(host("a", names=("web",)), event())
+    blue.hosts.admit(host("b", names=("db",)), event())
+
+
+def test_a_deleted_host_frees_its_names_and_ends_its_certificates(blue):
+    blue.hosts.admit(host("a", names=("db",)), event())
+    blue.hosts.delete("blue", "a", event())
+    for ask in (
+        lambda: blue.hosts.get("blue", "a", scope=None),
+        lambda: blue.hosts.delete("blue", "a", event()),
+        lambda: blue.hosts.enrol("blue", "a", 1, KEYS, event()),
+        lambda: blue.hosts.refused("blue", "a", event()),
+    ):
+        with pytest.raises(NotFound):
+            ask()
+    assert [losses.host("blue", "a")] == [sweep.topic for sweep in blue.cut_offs.unswept()]
+    blue.hosts.admit(host("b", names=("db",)), event())
+    assert blue.hosts.admit(host("a"), event()).epoch == 2
+
+
+def test_hosts_are_listed_by_authority_and_id_in_pages(blue):
+    blue.authorities.create(authority("red"), event())
+    for name in "cab":
+        blue.hosts.admit(host(name), event())
+    first = blue.hosts.list(authorities=["blue"], limit=2, marker=None)
+    rest = blue.hosts.list(authorities=["blue"], limit=2, marker=first.marker)
+    assert (
+        [h.id for h in first.items],
+        [h.id for h in rest.items],
+        rest.marker,
+    ) == (["a", "b"], ["c"], None)
+    assert blue.hosts.list(authorities=["red"], limit=2, marker=None).items == ()
+    with pytest.raises(NotFound):
+        blue.hosts.get("blue", "a", scope=["red"])
+
+
+@pytest.mark.parametrize("marker", ["", "x", "[]", '["a"]', "1", '{"a": 1}', "[[], 1]"])
+def test_a_marker_that_no_list_gave_is_malformed(blue, marker):
+    with pytest.raises(Malformed):
+        blue.hosts.list(authorities=None, limit=2, marker=marker)
