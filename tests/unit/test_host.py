@@ -47,6 +47,7 @@ def test_a_plain_word_is_a_host_id(text):
         "DB",
         "*",
         "10.0.0.1",
+        "2130706433",
         "::1",
         "a,b",
         "dé",

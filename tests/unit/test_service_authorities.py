@@ -130,6 +130,19 @@ def test_the_active_key_goes_only_when_its_successor_signs(deployment, purpose, 
     assert deployment.authorities.show("blue").active(purpose) == key
 
 
+def test_of_two_who_add_a_key_at_once_one_does_and_no_key_is_left_behind(deployment):
+    keys = len(deployment.keystore.signers)
+
+    def one(_):
+        try:
+            return add(deployment)
+        except Conflict:
+            return None
+
+    assert [found is None for found in together(3, one)].count(False) == 1
+    assert len(deployment.keystore.signers) == keys + 1
+
+
 def test_a_next_key_may_be_discarded(deployment):
     key = add(deployment)
     change(deployment, key, KeyState.RETIRED)

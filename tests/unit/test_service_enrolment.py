@@ -376,6 +376,21 @@ def test_a_host_that_is_deleted_while_its_certificate_is_made_gets_none(deployme
     assert live(deployment) == set()
 
 
+def test_a_host_that_is_admitted_again_while_it_enrols_needs_the_new_token(deployment):
+    admission = admit(deployment)
+    purposes_of = deployment.ledger.purposes_of
+
+    def slow(key):
+        deployment.ledger.purposes_of = purposes_of
+        admit(deployment, names=("db", "www"))
+        return purposes_of(key)
+
+    deployment.ledger.purposes_of = slow
+    with pytest.raises(Denied, match="does not prove"):
+        redeem(deployment, admission, Key())
+    assert deployment.ledger.hosts.get("blue", "db", scope=None).host_keys == ()
+
+
 def test_without_the_key_store_a_host_may_ask_again_later(deployment):
     admission, key = admit(deployment), Key()
     deployment.keystore.out = True

@@ -304,6 +304,9 @@ def test_every_change_of_the_directory_is_audited_with_who_did_it(deployment):
     fresh = deployment.who("ann")
     deployment.administration.create_user(fresh, User(id="eve", name="eve"), request_id="r7")
 
+    deployment.administration.create_project(fresh, Project(id="p", name="P"), request_id="r")
+    (project,) = events(deployment, "project.created")
+    assert (project["authority"], project["facts"]["name"]) == ("p", "P")
     (told,) = events(deployment, "user.created")
     assert (told["actor"]["name"], told["subject"], told["request_id"]) == ("ann", "eve", "r7")
 
