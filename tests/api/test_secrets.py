@@ -100,7 +100,7 @@ def test_each_request_is_one_event_that_says_who_did_what(deployment, logged):
     deployment.token("blue-member")
     logged()
     answer = deployment.call("GET", "/v2/authorities/blue", "blue-member")
-    lines = [line for line in logged().splitlines() if '"event": "request"' in line]
+    lines = [line for line in logged().splitlines() if '"event":"request"' in line]
     (event,) = map(json.loads, lines)
     assert event["ms"] >= 0
     assert {name: event[name] for name in event if name not in ("ms", "timestamp")} == {
