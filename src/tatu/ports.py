@@ -430,8 +430,8 @@ class CutOffs(Protocol):
         """Return the cut-offs whose certificates may not all be revoked yet."""
 
     @abstractmethod
-    def swept(self, mark: int) -> None:
-        """Note that the certificates of a cut-off are revoked."""
+    def swept(self, *marks: int) -> None:
+        """Note that the certificates of these cut-offs are revoked."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Ending access: revocations, losses, and the sweeps that follow them (security.md S4)."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tatu.core.audit import SYSTEM, Actor
@@ -144,31 +144,33 @@ class Revocation:
         Exactly those go whose holder no longer has every role that they were issued for. What
         cannot be judged or revoked now stays unswept, for the next time.
         """
-        return sum(map(self._sweep, self.ledger.cut_offs.unswept()))
-
-    def _sweep(self, cut_off: Sweep) -> int:
+        ended: defaultdict[str, defaultdict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+        marks = []
+        for cut_off in self.ledger.cut_offs.unswept():
+            try:
+                doomed = [(found.authority, found.serial) for found in self._doomed(cut_off)]
+            except Unavailable:
+                continue
+            marks.append(cut_off.mark)
+            for authority, serial in doomed:
+                ended[cut_off.reason][authority].add(serial)
         try:
-            count = self._end(cut_off)
-            self.ledger.cut_offs.swept(cut_off.mark)
+            count = sum(self._end(reason, serials) for reason, serials in ended.items())
+            self.ledger.cut_offs.swept(*marks)
         except Unavailable:
             return 0
         return count
 
-    def _end(self, cut_off: Sweep) -> int:
-        ended: defaultdict[str, list[int]] = defaultdict(list)
-        for certificate in self._doomed(cut_off):
-            ended[certificate.authority].append(certificate.serial)
-        if not ended:
-            return 0
+    def _end(self, reason: str, serials: Mapping[str, Collection[int]]) -> int:
         return self.ledger.revocations.revoke_serials(
-            ended,
-            cut_off.reason,
+            {authority: sorted(some) for authority, some in serials.items()},
+            reason,
             event(
                 "certificates.revoked",
                 by=SYSTEM,
                 at=self.clock(),
-                subject=cut_off.topic,
-                reason=cut_off.reason,
+                subject="sweep",
+                reason=reason,
             ),
         )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from tatu.core.audit import Event
 from tatu.core.losses import Sweep, Topic
@@ -47,7 +47,9 @@ class SqlCutOffs(CutOffs):
         with self._database.read() as connection:
             return tuple(Sweep(**row._asdict()) for row in connection.execute(query))
 
-    def swept(self, mark: int) -> None:
-        """Note that a cut-off was swept."""
-        statement = update(table).where(table.c.mark == mark).values(swept=True)
-        self._database.write(lambda connection: connection.execute(statement))
+    def swept(self, *marks: int) -> None:
+        """Note that cut-offs were swept."""
+        statement = update(table).where(table.c.mark == bindparam("swept_mark")).values(swept=True)
+        rows = [{"swept_mark": mark} for mark in marks]
+        if rows:
+            self._database.write(lambda connection: connection.execute(statement, rows))
