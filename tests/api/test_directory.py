@@ -26,6 +26,7 @@ def test_a_noun_is_made_shown_listed_and_deleted(ask, noun):
     assert made.status_code == 201, made.text
     path = f"/{noun}/{made.json['id']}"
     assert ask("GET", path).json == made.json
+    assert ask("GET", f"/{noun}/Carol's").json == made.json
     assert made.json in ask("GET", f"/{noun}").json["items"]
     assert ask("POST", f"/{noun}", {"name": "Carol's"}).status_code == 409
     assert ask("DELETE", path).status_code == 204

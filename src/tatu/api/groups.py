@@ -10,6 +10,7 @@ from tatu.api.schemas import (
     GroupShown,
     Id,
     Links,
+    Name,
     NamedRequest,
     Paging,
     UserList,
@@ -40,7 +41,7 @@ def create(call: Call, body: NamedRequest) -> GroupShown:
 
 
 @operation(rule="tatu:groups:show")
-def show(call: Call, group: Id) -> GroupShown:
+def show(call: Call, group: Name) -> GroupShown:
     """Show a group."""
     return _shown(call.parts.ledger.directory.group(group))
 

@@ -8,6 +8,7 @@ from tatu.api.operation import Call, operation
 from tatu.api.schemas import (
     EnabledChange,
     Id,
+    Name,
     NamedRequest,
     Paging,
     ProjectList,
@@ -38,7 +39,7 @@ def create(call: Call, body: NamedRequest) -> ProjectShown:
 
 
 @operation(rule="tatu:projects:show")
-def show(call: Call, project: Id) -> ProjectShown:
+def show(call: Call, project: Name) -> ProjectShown:
     """Show a project."""
     return _shown(call.parts.ledger.directory.project(project))
 

@@ -4,7 +4,7 @@ import uuid
 
 from tatu.api.directory import administration
 from tatu.api.operation import Call, operation
-from tatu.api.schemas import Id, Links, NamedRequest, RoleList, RoleShown
+from tatu.api.schemas import Id, Links, Name, NamedRequest, RoleList, RoleShown
 from tatu.core.identity import Role
 
 
@@ -23,7 +23,7 @@ def create(call: Call, body: NamedRequest) -> RoleShown:
 
 
 @operation(rule="tatu:roles:show")
-def show(call: Call, role: Id) -> RoleShown:
+def show(call: Call, role: Name) -> RoleShown:
     """Show a role."""
     return _all(call)[call.parts.ledger.directory.role(role).id]
 

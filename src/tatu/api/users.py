@@ -10,6 +10,7 @@ from tatu.api.schemas import (
     Fingerprint,
     Id,
     Links,
+    Name,
     NamedRequest,
     Paging,
     UserKeyList,
@@ -52,7 +53,7 @@ def create(call: Call, body: NamedRequest) -> UserShown:
 
 
 @operation(rule="tatu:users:show")
-def show(call: Call, user: Id) -> UserShown:
+def show(call: Call, user: Name) -> UserShown:
     """Show a user."""
     return _shown(call.parts.ledger.directory.user(user))
 
