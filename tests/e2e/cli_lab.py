@@ -204,9 +204,9 @@ def enrol(server, token_text, host_key):
 
 
 class Sshd:
-    """sshd with a host certificate, which lets `principal` in as the user who runs the tests."""
+    """sshd with a host certificate, which lets these principals in as the user who runs the tests."""
 
-    def __init__(self, folder, host_key, user_authorities, account, principals):
+    def __init__(self, folder, host_key, user_authorities, principals):
         self.port = free_port()
         self.log = folder / "sshd.log"
         (folder / "ca.pub").write_text("".join(f"{line}\n" for line in user_authorities))

@@ -45,7 +45,7 @@ def sshd(folder, server):
     made = operator.json("token", "create", "db-1", "--name", "db", "--address", ADDRESS)
     host_key = make_key(folder / "host")
     facts = enrol(server, made["token"], host_key)
-    running = Sshd(folder, host_key, facts["user_authorities"], "root", ["admin"])
+    running = Sshd(folder, host_key, facts["user_authorities"], ["admin"])
     yield running
     running.stop()
 
@@ -212,6 +212,46 @@ def test_a_revoked_certificate_is_refused_and_replaced(alice, sshd):
         ssh(alice, sshd, "true")
     finally:
         sshd.revoked.write_bytes(b"")
+
+
+def test_a_host_that_was_ended_is_not_logged_in_to(alice, tmp_path):
+    made = alice.json("token", "create", "web-2")
+    host_key = make_key(tmp_path / "host")
+    facts = enrol(alice.server, made["token"], host_key)
+    running = Sshd(tmp_path, host_key, facts["user_authorities"], ["admin"])
+    try:
+        alice.run("known-hosts")
+        to_it = ("-o", f"HostName={ADDRESS}", "true")
+        ssh(alice, running, *to_it, target="root@web-2")
+        alice.run("host", "delete", "web-2")
+        # what ssh was told before still holds: that the host is web-2, by its certificate
+        known = (alice.state / "known_hosts").read_text()
+        alice.run("known-hosts")
+        (alice.state / "known_hosts").write_text(known)
+        refused = ssh(
+            alice, running, "-o", "HostKeyAlias=web-2", *to_it, target="root@web-2", status=255
+        )
+        assert "revoked" in refused.stderr
+    finally:
+        running.stop()
+
+
+def test_nothing_secret_is_logged_however_much_is_asked_for(alice, tmp_path):
+    alice.run("-v", "-v", "--debug", "--log-file", tmp_path / "log", "login")
+    shown = alice.run("-v", "-v", "--debug", "--log-file", tmp_path / "log", "usercert", "create")
+    token = json.loads((alice.state / "session.json").read_text())["token"]
+    written = shown.stdout + shown.stderr + (tmp_path / "log").read_text()
+    assert "/v2/authorities/blue/user-certificates" in written
+    for secret in (token, "Bearer", "PRIVATE KEY", "SSH SIGNATURE"):
+        assert secret not in written
+
+
+def test_an_absent_agent_is_said_before_a_certificate_is_made(person, admin_key):
+    person.login(admin_key, "--agent")
+    before = requests(person.server, CERTIFICATES)
+    result = person.run("usercert", "create", status=1)
+    assert "SSH_AUTH_SOCK" in result.stderr
+    assert before == requests(person.server, CERTIFICATES)
 
 
 def test_a_key_may_live_in_the_agent_alone(person, agent, admin_key, sshd):

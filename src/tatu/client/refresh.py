@@ -125,7 +125,9 @@ def _renew(
 def _subject_key(connection: Connection) -> SigningKey:
     """Return our key file, or a new key: one in ssh-agent ends with its certificate."""
     path = connection.state.subject_key
-    if path.exists() and not connection.cloud.agent:
+    if connection.cloud.agent:
+        Agent.of_environment().identities()  # before a certificate is made that it could not take
+    elif path.exists():
         return FileKey(path=path)
     return NewKey.generate()
 
