@@ -118,13 +118,13 @@ def plugin(server, **more):
 
 
 def sign_in(server, **more):
-    session = client_http.session()
-    return plugin(server, **more).sign_in(session)
+    return plugin(server, **more).sign_in(client_http.session(server.url))
 
 
 def api(server, **more):
     auth = plugin(server, **more)
-    return Api(adapter=Adapter(client_http.session(), auth=auth, endpoint_override=server.url))
+    session = client_http.session(server.url)
+    return Api(adapter=Adapter(session, auth=auth, endpoint_override=server.url))
 
 
 def test_a_challenge_for_us_is_signed_for_signing_in_only(server):
@@ -253,6 +253,30 @@ def test_the_token_does_not_follow_a_redirect(server):
     with pytest.raises(errors.Unavailable, match="elsewhere"):
         api(server, kept=session_until(minutes=5)).whoami()
     assert server.paths() == ["/v2/whoami"]
+
+
+def test_no_proxy_and_no_netrc_come_between(server, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("default login other password other\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    found = api(server, kept=session_until(minutes=5))
+    found.whoami()
+    found.adapter.session.session.trust_env = True
+    monkeypatch.delenv("http_proxy")
+    found.whoami()
+    sent = [headers["Authorization"] for _, _, headers, _ in server.asked]
+    assert sent == ["Bearer old", "Bearer old"]
+
+
+def test_a_name_that_no_path_takes_is_found_in_the_list(server):
+    named = {"id": "u-2", "name": "Bob B", "enabled": True}
+    server.answers["/v2/users/Bob%20B"] = (400, {}, {"detail": "no id"})
+    server.answers["/v2/users/Eve%20E"] = (400, {}, {"detail": "no id"})
+    server.answers["/v2/users"] = (200, {}, {"items": [named], "links": {}})
+    found = api(server, kept=session_until(minutes=5))
+    assert found.thing("users", "Bob B").id == "u-2"
+    with pytest.raises(errors.Malformed):
+        found.thing("users", "Eve E")
 
 
 def test_a_server_that_is_not_there_is_unavailable():

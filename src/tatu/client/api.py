@@ -7,6 +7,7 @@ from urllib.parse import quote
 from keystoneauth1.adapter import Adapter
 
 from tatu.client import http, resources
+from tatu.core.errors import Malformed
 from tatu.core.policy import Wanted
 
 
@@ -131,8 +132,17 @@ class Api:
         return http.pages(self.adapter, _path(nouns), resources.Named, {})
 
     def thing(self, nouns: str, id_or_name: str) -> resources.Named:
-        """Return a project, user or group."""
-        return http.ask(self.adapter, "GET", _path(nouns, id_or_name), resources.Named)
+        """Return a project, user or group.
+
+        A name may have characters that no path takes: then the list is searched.
+        """
+        try:
+            return http.ask(self.adapter, "GET", _path(nouns, id_or_name), resources.Named)
+        except Malformed:
+            for found in self.things(nouns):
+                if found.name == id_or_name:
+                    return found
+            raise
 
     def create_thing(self, nouns: str, name: str, identifier: str | None) -> resources.Named:
         """Add a project, user or group."""

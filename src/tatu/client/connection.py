@@ -63,5 +63,6 @@ class Connection:
             kept=kept,
             keep=state.keep_session if purpose is SignInPurpose.LOGIN else None,
         )
-        adapter = Adapter(http.session(), auth=plugin, endpoint_override=cloud.url.rstrip("/"))
+        session = http.session(cloud.url)
+        adapter = Adapter(session, auth=plugin, endpoint_override=cloud.url.rstrip("/"))
         return cls(cloud=cloud, state=state, plugin=plugin, api=Api(adapter=adapter))

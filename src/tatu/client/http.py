@@ -27,9 +27,20 @@ _BY_STATUS: dict[int, type[TatuError]] = {
 }
 
 
-def session() -> Session:
-    """Return a new HTTP session; $REQUESTS_CA_BUNDLE names authorities to trust for https."""
-    return Session(timeout=_CONNECT_AND_READ_SECONDS, user_agent="tatu")
+def session(url: str) -> Session:
+    """Return a new HTTP session for a URL.
+
+    $REQUESTS_CA_BUNDLE names authorities to trust for https.
+    """
+    wire = requests.Session()
+    # Plain http is for this very machine: a proxy would read the token.
+    wire.trust_env = not url.startswith("http:")
+    return Session(session=wire, timeout=_CONNECT_AND_READ_SECONDS, user_agent="tatu")
+
+
+def _as_it_is(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Leave a request's headers alone: by default ~/.netrc would replace our token."""
+    return prepared
 
 
 def request(
@@ -55,6 +66,7 @@ def request(
             params=query or {},
             headers={"Accept": "application/json, */*;q=0.1", **(headers or {})},
             authenticated=authenticated,
+            requests_auth=_as_it_is,
             raise_exc=False,
             # a redirect could carry the token elsewhere, and a log could keep it
             redirect=False,
