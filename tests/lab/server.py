@@ -1,5 +1,6 @@
 """A deployment whose API runs as real processes, to be killed, stopped and started again."""
 
+import contextlib
 import json
 import os
 import signal
@@ -138,10 +139,8 @@ class Process:
         """Kill master and worker at once, as a machine that loses power would."""
         if self.process is None:
             return
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
         wait_until(lambda: not _members(self.process.pid))
         self.process = None
