@@ -1,5 +1,7 @@
 """The shapes that cross the wire; OpenAPI is generated from them, so that they cannot disagree.
 
+All in one file, long as it is: it is read as the reference of the wire, and nothing else is in it.
+
 What comes in is refused when it has a field that is not known here, or a text with a control
 character in it: a NUL ends a text in some databases, a newline a line in what others parse.
 """
