@@ -25,7 +25,7 @@ def parsed(text: str, *parsers: Callable[[str], str]) -> str | None:
 
 
 def aliases(hosts: Iterable[Host], dns_suffix: str) -> dict[str, str]:
-    """Return the host id for every id, name and address of these hosts, in lower case.
+    """Return the host id for every id, name and address of these hosts; all are lower-case.
 
     Names with dots count only inside the authority's DNS suffix (security.md S8).
     """
@@ -34,7 +34,7 @@ def aliases(hosts: Iterable[Host], dns_suffix: str) -> dict[str, str]:
         host_id = parsed(host.id, names.host_id)
         if host_id is None:
             continue
-        found.setdefault(host_id.lower(), host_id)
+        found.setdefault(host_id, host_id)
         for text in host.names:
             name = parsed(text, names.name)
             if name and ("." not in name or (dns_suffix and name.endswith(f".{dns_suffix}"))):
@@ -48,8 +48,7 @@ def aliases(hosts: Iterable[Host], dns_suffix: str) -> dict[str, str]:
 def patterns(known: dict[str, str], dns_suffix: str) -> list[str]:
     """Return the host patterns of a project: what `aliases` knows, and all under its suffix."""
     suffix = parsed(dns_suffix, names.name)
-    # ids as they are, too: HostKeyAlias is compared in its own case
-    return list(dict.fromkeys([*known.values(), *known, *([f"*.{suffix}"] if suffix else ())]))
+    return [*known, *([f"*.{suffix}"] if suffix else ())]
 
 
 def lines(hosts: list[str], keys: Iterable[PublicKey], cloud: str) -> str:
