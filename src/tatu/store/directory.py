@@ -13,6 +13,7 @@ from sqlalchemy import (
     Table,
     and_,
     delete,
+    exists,
     insert,
     or_,
     select,
@@ -330,11 +331,10 @@ class SqlDirectory(Directory):
             select(roles.c.id, roles.c.name)
             .join(assignments, assignments.c.role == roles.c.id)
             .join(projects, projects.c.id == assignments.c.project)
-            .join(users, users.c.id == user_id)
             .where(
                 projects.c.id == project_id,
                 projects.c.enabled,
-                users.c.enabled,
+                exists().where(users.c.id == user_id, users.c.enabled),
                 or_(
                     _held("user", user_id),
                     and_(assignments.c.kind == "group", assignments.c.holder.in_(mine)),
