@@ -216,6 +216,14 @@ def test_the_default_key_is_sshs_own(tmp_path, monkeypatch):
     assert signing.default() == str(tmp_path / ".ssh/id_ed25519")
 
 
+def test_a_key_is_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert signing.reference("k") == f"{tmp_path}/k"
+    assert signing.reference("~/k") == "/home/me/k"
+    assert signing.reference("agent:SHA256:x") == "agent:SHA256:x"
+
+
 def test_the_one_key_in_the_agent_is_the_default_without_files(tmp_path, monkeypatch, agent):
     monkeypatch.setenv("HOME", str(tmp_path))
     key = NewKey(private=Ed25519PrivateKey.generate())

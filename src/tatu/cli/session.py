@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from tatu.cli.base import Command, ShowOne, shown
-from tatu.core.errors import Malformed, NotFound, TatuError, Unauthenticated
+from tatu.core.errors import Malformed, TatuError, Unauthenticated
 
 _WHO = ("cloud", "url", "user", "subject", "project", "roles", "expires_at")
 
@@ -96,29 +96,29 @@ def _asked(name: str | None, args: argparse.Namespace) -> Any:
     from dataclasses import replace  # noqa: PLC0415
     from urllib.parse import urlsplit  # noqa: PLC0415
 
-    from tatu.client import clouds, ready, signing  # noqa: PLC0415
+    from tatu.client import clouds, signing  # noqa: PLC0415
 
-    saved = clouds.listed()
+    key = signing.reference(args.key) if args.key else None
     if args.url is None:
         cloud = clouds.find(name)
-        given = {key: getattr(args, key) for key in ("user", "project", "key", "agent")}
-        cloud = replace(cloud, **{key: value for key, value in given.items() if value is not None})
-        return replace(cloud, insecure_http=cloud.insecure_http or args.insecure_http)
-    wanted = name or _same(saved, args.url) or urlsplit(args.url).hostname or ready.current_cloud()
-    old = saved.get(str(wanted))
+        given = {"user": args.user, "project": args.project, "key": key, "agent": args.agent}
+        if args.insecure_http:
+            given["insecure_http"] = True
+        return replace(
+            cloud, **{name: value for name, value in given.items() if value is not None}
+        )
+    saved = clouds.listed()
+    wanted = name or _same(saved, args.url) or (urlsplit(args.url).hostname or "")
+    old = saved.get(wanted)
     user, project = args.user or (old and old.user), args.project or (old and old.project)
     if not user or not project:
         raise Malformed("a new cloud needs --url, --user and --project")
-    try:
-        key = args.key or (old.key if old else signing.default())
-    except NotFound as error:
-        raise Malformed(str(error)) from error
     return clouds.Cloud(
-        name=str(wanted).replace(":", "-"),
+        name=wanted.replace(":", "-"),
         url=args.url,
         user=user,
         project=project,
-        key=key,
+        key=key or (old.key if old else signing.default()),
         agent=bool(old and old.agent) if args.agent is None else args.agent,
         insecure_http=args.insecure_http,
     )

@@ -29,8 +29,8 @@ class Cloud:
 
     def __post_init__(self) -> None:
         """Refuse what would leak a token or leave its folder; raises `Malformed`."""
-        cloud_name(self.name)
         check_url(self.url, insecure_http=self.insecure_http)
+        cloud_name(self.name)
 
     @property
     def folder(self) -> Path:

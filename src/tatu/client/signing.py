@@ -87,6 +87,11 @@ class FileKey:
         return made.armored
 
 
+def reference(text: str) -> str:
+    """Return what `find` takes from any folder: a path is made absolute."""
+    return text if text.startswith(AGENT) else str(Path(text).expanduser().absolute())
+
+
 def find(reference: str) -> SigningKey:
     """Return the key that `agent:<fingerprint>` or a path names.
 
