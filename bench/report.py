@@ -120,6 +120,31 @@ def write(rows: Sequence[Row], facts: dict[str, str], path: Path) -> None:
     path.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
 
 
+def markdown(path: Path) -> str:
+    """Return what the JSON tells as docs/performance.md shows it."""
+    told = json.loads(path.read_text())
+    lines = [f"{name}: {value}" for name, value in told["machine"].items()]
+    head = "| what | median | p50 ms | p99 ms | goal | verdict | note |"
+    lines = [" · ".join(lines), "", head, "|---|--:|--:|--:|--:|---|---|"]
+    section = ""
+    for row in told["rows"]:
+        if row["section"] != section:
+            section = row["section"]
+            lines.append(f"| **{section}** | | | | | | |")
+        sign = "≥" if row["more_is_better"] else "≤"
+        cells = (
+            row["name"],
+            f"{number(row['median'])} {row['unit']}",
+            "" if row["p50_ms"] is None else number(row["p50_ms"]),
+            "" if row["p99_ms"] is None else number(row["p99_ms"]),
+            "" if row["goal"] is None else f"{sign} {number(row['goal'])}",
+            row["verdict"],
+            row["note"],
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def machine(folder: Path) -> dict[str, str]:
     """Return what the numbers depend on."""
     return {

@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Self
 
 from tatu.core import wire
@@ -98,6 +99,11 @@ class PublicKey:
 
     def check(self) -> None:
         """Make sure that the key is whole, of an accepted type, and strong; raises Malformed."""
+        _ = self._checked
+
+    @cached_property
+    def _checked(self) -> bool:
+        """True, found out once: each step of an issue looks at its keys again."""
         reader = self._reader()
         match self.algorithm:
             case "ssh-rsa":
@@ -119,13 +125,14 @@ class PublicKey:
             case other:
                 raise Malformed(f"{shown(other)} is no type of public key that is accepted here")
         reader.end()
+        return True
 
-    @property
+    @cached_property
     def fields(self) -> bytes:
         """The blob without the name of its algorithm: what a certificate holds of its subject."""
         return self._reader().rest()
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """The SHA-256 fingerprint, written as OpenSSH writes it."""
         digest = base64.b64encode(hashlib.sha256(self.blob).digest())

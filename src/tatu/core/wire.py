@@ -60,10 +60,11 @@ class Reader:
 
     def raw(self, length: int) -> bytes:
         """Read just so many bytes."""
-        if length > self.remaining:
+        start, end = self._at, self._at + length
+        if end > len(self._data):
             raise self._malformed(f"{length} bytes expected, {self.remaining} left")
-        self._at += length
-        return self._data[self._at - length : self._at]
+        self._at = end
+        return self._data[start:end]
 
     def uint8(self) -> int:
         """Read a byte."""
