@@ -378,8 +378,7 @@ class Revocations(Protocol):
 
         Durable on return; idempotent; grows the authority's revision when anything changed, and
         commits a cut-off when it blocks.  Raises `NotFound` when a named serial, key or user never
-        had a certificate here (the block stands nevertheless for keys and users of
-        administrators).
+        had a certificate here, unless it blocks: then the block stands.
         """
 
     @abstractmethod
@@ -719,7 +718,10 @@ class SignIns(Protocol):
 
     @abstractmethod
     def put_token(self, token: BearerToken, event: Event) -> None:
-        """Remember a token."""
+        """Remember a token.
+
+        Raises `Unauthenticated` when its user or key was taken away meanwhile.
+        """
 
     @abstractmethod
     def token(self, digest: str, now: datetime) -> BearerToken:
