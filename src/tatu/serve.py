@@ -4,6 +4,7 @@ Stops gracefully on SIGTERM; on SIGHUP it reads the log level anew (policy files
 anew when they change). Exit codes: 0 stopped, 1 cannot serve, 2 wrong configuration.
 """
 
+import ctypes
 import functools
 import multiprocessing
 import multiprocessing.util
@@ -23,6 +24,7 @@ from tatu.core.errors import Malformed, TatuError
 
 LOG = structlog.get_logger("tatu.serve")
 
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 _GRACE = 30
 """Seconds that requests have to end when the server stops."""
 
@@ -72,6 +74,7 @@ def _granian(config: Config) -> MPServer:
 
 def _worker(arguments: tuple[str, ...]) -> Callable[..., Any]:
     """Build the API in a worker process."""
+    _end_with(os.getppid())
     try:
         config = load(arguments)
         configure_logging(config.log_level)
@@ -82,6 +85,13 @@ def _worker(arguments: tuple[str, ...]) -> Callable[..., Any]:
     multiprocessing.util.Finalize(None, server.close, exitpriority=1)
     signal.signal(signal.SIGHUP, functools.partial(_reload, arguments))
     return server.wsgi
+
+
+def _end_with(parent: int) -> None:
+    """Stop when the parent dies, however: whoever outlives it would keep the ledger locked."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        sys.exit(1)
 
 
 def _reload(arguments: tuple[str, ...], *_: object) -> None:

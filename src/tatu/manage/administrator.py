@@ -58,6 +58,7 @@ class _Bootstrap:
         self._key(user, public_key)
         self._assign(Assignment(project=project.id, role=roles[ADMINISTRATOR].id, user=user.id))
         self._authority(user, project, roles[ADMINISTRATOR])
+        self._application.checkpoints.sign()  # makes the audit key, so that every backup has it
 
     def _role(self, name: str) -> Role:
         try:

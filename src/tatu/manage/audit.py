@@ -138,7 +138,7 @@ def _checked(application: Application, signed: SignedCheckpoint) -> Checkpoint:
     signature = SshSignature.parse(signed.signature)
     own = PublicKey.parse(application.checkpoints.sign().public_key)
     if own != signature.public_key or signed.checkpoint.deployment != application.deployment:
-        raise Denied("the checkpoint is another deployment's")
+        raise Denied("the checkpoint is not signed by the audit key of this deployment")
     application.verifier.verify(
         own,
         signature.signature,
