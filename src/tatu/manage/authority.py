@@ -6,6 +6,7 @@ import getpass
 from tatu.bootstrap import Application
 from tatu.core.authority import Authority, KeyState, Purpose
 from tatu.core.challenge import FRESH_LIFETIME
+from tatu.core.errors import TatuError
 from tatu.core.identity import Identity
 from tatu.manage import opening
 
@@ -52,7 +53,7 @@ def _rotate(parsed: argparse.Namespace) -> None:
             changed = application.authorities.add_key(
                 operator, authority.id, purpose, request_id=""
             )
-        application.statements.newest(authority.id)
+        _publish(application, authority)
     _tell(changed)
 
 
@@ -67,8 +68,16 @@ def _revoke_key(parsed: argparse.Namespace) -> None:
             revoked=True,
             request_id="",
         )
-        application.statements.newest(authority.id)
+        _publish(application, authority)
     _tell(changed)
+
+
+def _publish(application: Application, authority: Authority) -> None:
+    """Let hosts know now; the change stands also when no statement can be signed."""
+    try:
+        application.statements.newest(authority.id)
+    except TatuError as error:
+        print(f"warning: hosts are not told yet: {error}")
 
 
 def _id(application: Application, project: str) -> str:

@@ -2,13 +2,19 @@
 
 import argparse
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from tatu.bootstrap import Application
-from tatu.core.errors import Malformed, TatuError, Unavailable
+from tatu.core.audit import SYSTEM
+from tatu.core.authority import KeyState, Purpose
+from tatu.core.errors import Malformed, NotFound, TatuError, Unavailable
 from tatu.drivers.keystore import kek
 from tatu.drivers.keystore.local import Local
 from tatu.manage import opening
+from tatu.service.audit import event
+
+_PAGE = 100
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +32,14 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     command.set_defaults(run=_rewrap)
     command = commands.add_parser("check", help="open everything that the key store keeps")
     command.set_defaults(run=_check)
+    command = commands.add_parser(
+        "abandon",
+        help="when a key-encryption key is lost: forget all that it alone opens, to start anew",
+    )
+    command.add_argument(
+        "--for-ever", action="store_true", required=True, help="say that you mean it"
+    )
+    command.set_defaults(run=_abandon)
 
 
 def _new_key(parsed: argparse.Namespace) -> None:
@@ -72,6 +86,46 @@ def _check(parsed: argparse.Namespace) -> int:
                 print(error)
     print(f"{len(names)} secrets: {failed} cannot be opened, {older} are under an older key")
     return int(failed > 0)
+
+
+def _abandon(parsed: argparse.Namespace) -> None:
+    with opening.application(parsed) as application:
+        lost = _local(application).abandon()
+        application.ledger.audit.append(
+            event(
+                "keystore.abandoned",
+                by=SYSTEM,
+                at=application.clock(),
+                subject="keystore",
+                names=lost,
+            )
+        )
+        try:
+            application.checkpoints.sign()
+        except NotFound:
+            application.checkpoints.renew()
+        commands = list(_rotations(application))
+    print(f"forgot {len(lost)} secrets that no key opens")
+    print("".join(f"tatu-manage {words}\n" for words in commands), end="")
+
+
+def _rotations(application: Application) -> Iterator[str]:
+    """Yield the commands that give each authority keys in place of those that are gone."""
+    marker: str | None = None
+    while True:
+        page = application.authorities.list(only=None, limit=_PAGE, marker=marker)
+        for authority in page.items:
+            for purpose in (Purpose.STATEMENT, Purpose.USER, Purpose.HOST):
+                try:
+                    application.keystore.signer(authority.active(purpose).reference)
+                except NotFound:
+                    mine = [key for key in authority.keys if key.purpose is purpose]
+                    # a next key is gone too: it becomes active on the way to one that is not
+                    times = 3 if any(key.state is KeyState.NEXT for key in mine) else 2
+                    yield from [f"authority rotate {authority.id} {purpose}"] * times
+        marker = page.marker
+        if marker is None:
+            return
 
 
 def _local(application: Application) -> Local:

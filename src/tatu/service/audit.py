@@ -69,6 +69,10 @@ class Checkpoints:
             public_key=signer.public_key.line,
         )
 
+    def renew(self) -> None:
+        """Let go of an audit key that is lost: the next checkpoint makes another."""
+        self.ledger.secrets.delete(_AUDIT_KEY)
+
     def _reference(self) -> str:
         """Return the key store's name of the audit key, made at the first call."""
         secrets = self.ledger.secrets

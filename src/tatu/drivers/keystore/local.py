@@ -92,6 +92,16 @@ class Local(KeyStore):
         """
         return sum(self._rewrap(name) for name in self.names())
 
+    def abandon(self) -> tuple[str, ...]:
+        """Forget for ever what no KEK at hand opens; return the names.
+
+        Secrets are made anew when they are next asked for; keys are to be rotated.
+        """
+        lost = tuple(name for name in self.names() if self._is_lost(name))
+        for name in lost:
+            self.secrets.delete(name)
+        return lost
+
     def names(self) -> tuple[str, ...]:
         """Return the names of all that this key store keeps."""
         return tuple(name for name in self.secrets.names() if name.startswith((_KEY, _SECRET)))
@@ -104,6 +114,14 @@ class Local(KeyStore):
         envelope = Envelope.read(self.secrets.get(name), name)
         envelope.open(self.keks, name)
         return envelope.kek_id == self.keks.current.id
+
+    def _is_lost(self, name: str) -> bool:
+        stored = self.secrets.get(name)
+        try:
+            Envelope.read(stored, name).open(self.keks, name)
+        except Unavailable:
+            return True
+        return False
 
     def _put(self, name: str, secret: bytes) -> None:
         envelope = Envelope.seal(self.keks.current, name, secret, self.randomness)
