@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from oslo_config import cfg
 
 from tatu.core.authority import KeyAlgorithm
-from tatu.core.errors import Conflict, Malformed, Unavailable
+from tatu.core.errors import Conflict, Malformed, NotFound, Unavailable
 from tatu.drivers import loading
 from tatu.drivers.keystore import kek
 from tatu.drivers.keystore.envelope import Envelope
@@ -259,3 +259,19 @@ def test_a_stored_private_key_is_pkcs8_inside_of_its_envelope():
     raw = opened.public_key().public_bytes_raw()
     assert public_key.blob.endswith(raw)
     assert b"BEGIN" not in der
+
+
+def test_what_a_lost_kek_wraps_is_abandoned_and_nothing_else():
+    secrets, lost, own = FakeSecrets(), line(), line()
+    gone, _ = local(secrets, lost).create(KeyAlgorithm.ED25519)
+    before = local(secrets, lost).secret("enrolment")
+    secrets.put("reference:somebody-elses", b"not an envelope")
+    store = local(secrets, own)
+    kept, _ = store.create(KeyAlgorithm.ED25519)
+    assert len(store.abandon()) == 2
+    with pytest.raises(NotFound):
+        store.signer(gone)
+    store.signer(kept)
+    assert store.secret("enrolment") != before
+    assert secrets.get("reference:somebody-elses") == b"not an envelope"
+    assert store.abandon() == ()
