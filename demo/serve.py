@@ -15,7 +15,7 @@ Tatu serves {url}; its data is in {folder}. Stop it with Ctrl-C. In another term
 
   export PATH={bin}:$PATH
   tatu login --url {url} --user {user} --project {project} --key {key}
-  tatu ca show {project}
+  tatu ca show
   tatu usercert create
 """
 

@@ -21,6 +21,8 @@ class TokenCreate(ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
+        from tatu.client import refresh  # noqa: PLC0415
+
         asked = parsed_args
         facts: dict[str, object] = {"host": asked.host}
         if asked.name:
@@ -30,6 +32,7 @@ class TokenCreate(ShowOne):
         if asked.validity:
             facts["validity"] = int(asked.validity.total_seconds())
         made = self.api.create_enrolment_token(self.own_or(asked.authority), facts)
+        refresh.expect_host(self.connection)
         names = ("host", "principals", "expires_at", "token")
         values = (made.host.id, made.host.principals, made.expires_at, made.token)
         return names, [shown(value) for value in values]

@@ -66,6 +66,13 @@ def trusted(connection: Connection) -> tuple[dict[str, str], str]:
         return hosts, suffix
 
 
+def expect_host(connection: Connection) -> None:
+    """Have the next login ask for the hosts again: there will be one that is not known yet."""
+    with files.locked(connection.state.lock):
+        if ready := Ready.load(str(connection.state.ready)):
+            _keep(connection.state, ready._replace(asked_at=0))
+
+
 def _ask(connection: Connection, ready: Ready | None, now: float) -> Ready:
     hosts, _ = _refresh_trust(connection)
     if ready is not None and not ready.certificate_is_due(now):
