@@ -6,6 +6,8 @@ cd "$(dirname "$0")/.."
 
 say() { printf '%s\n' "$*" >&2; }
 
+policy=/usr/sbin/policy-rc.d
+
 have_package() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
 
 install_packages() {
@@ -17,11 +19,12 @@ install_packages() {
         exit 1
     fi
     say "installing$missing"
-    # No service may start by itself: a policy that says no, for the length of the installation.
-    policy=/usr/sbin/policy-rc.d
-    made=""
-    if [ ! -e "$policy" ]; then printf '#!/bin/sh\nexit 101\n' >"$policy"; chmod 755 "$policy"; made=1; fi
-    trap '[ -z "$made" ] || rm -f "$policy"' EXIT
+    # No service may start by itself: a policy that says no, until this script ends.
+    if [ ! -e "$policy" ]; then
+        trap 'rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
     # shellcheck disable=SC2086  # a list of names
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null 2>&1 || {
         apt-get update -qq
@@ -31,9 +34,9 @@ install_packages() {
 
 for part in "$@"; do
     case $part in
-    sshd) [ -x /usr/sbin/sshd ] && [ -x /usr/bin/ssh ] || install_packages openssh-server openssh-client ;;
+    sshd) [ -x /usr/sbin/sshd ] || install_packages openssh-server openssh-client ;;
     databases)
-        [ -x /usr/sbin/mariadbd ] && command -v mariadb-install-db >/dev/null || install_packages mariadb-server
+        [ -x /usr/sbin/mariadbd ] || install_packages mariadb-server
         ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || install_packages postgresql
         ;;
     shellcheck) command -v shellcheck >/dev/null || install_packages shellcheck ;;
