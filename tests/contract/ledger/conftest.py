@@ -1,4 +1,4 @@
-"""A ledger in each database, empty and migrated, for every test."""
+"""A ledger in each database, as the migrations leave it, for every test."""
 
 import contextlib
 import shutil
@@ -9,6 +9,7 @@ import pytest
 from tatu.store import migrations
 from tatu.store.ledger import SqlLedger
 from tests.contract.ledger.material import NOW, authority, event, slow
+from tests.contract.ledger.shared import SharedDatabase
 from tests.lab import databases
 
 
@@ -41,16 +42,40 @@ def migrated_file(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="session")
+def shared(server):
+    """Return a worker's migrated database on a server of a kind."""
+    with contextlib.ExitStack() as stack:
+        made = {}
+
+        def get(kind):
+            if kind not in made:
+                made[kind] = SharedDatabase(stack.enter_context(server(kind).database()))
+            return made[kind]
+
+        yield get
+
+
 @pytest.fixture(params=["sqlite", slow("postgresql"), slow("mariadb")])
 def url(request, tmp_path):
-    """Return the address of a migrated, empty database."""
+    """Return the address of a migrated database that holds nothing yet."""
     if request.param == "sqlite":
         path = tmp_path / "tatu.db"
         shutil.copy(request.getfixturevalue("migrated_file"), path)
         yield f"sqlite:///{path}"
         return
+    database = request.getfixturevalue("shared")(request.param)
+    yield database.url
+    database.reset()
+
+
+@pytest.fixture(params=["sqlite", slow("postgresql"), slow("mariadb")])
+def new_url(request, tmp_path):
+    """Return the address of a database that no revision has run on."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/new.db"
+        return
     with request.getfixturevalue("server")(request.param).database() as empty:
-        migrations.migrate(empty)
         yield empty
 
 

@@ -1,14 +1,26 @@
 """The schema: every revision runs up on every database, from empty and with data in it."""
 
+import contextlib
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 
+from tatu.ports import RevocationSelector
 from tatu.store import migrations, revision
 from tatu.store.database import make_engine
+from tatu.store.ledger import SqlLedger
 from tatu.store.tables import metadata
-from tests.contract.ledger.material import MARIADB, authority, event, user_certificate
+from tests.contract.ledger.material import (
+    MARIADB,
+    NOW,
+    authority,
+    event,
+    slow,
+    user_certificate,
+)
+from tests.contract.ledger.shared import SharedDatabase
 
 
 @pytest.fixture
@@ -40,15 +52,46 @@ def test_every_database_is_another_deployment(ledger, tmp_path):
     other.dispose()
 
 
-def test_each_revision_runs_with_data_from_the_one_before(url, open_ledger, engine):
+def test_each_revision_runs_with_data_from_the_one_before(new_url):
     """The newest schema takes data; whoever adds a revision fills the one before it here."""
     for each in migrations.revisions():
-        migrations.migrate(url, each)
-    ledger = open_ledger()
-    ledger.authorities.create(authority(), event())
-    ledger.certificates.record(user_certificate(1), event())
-    migrations.migrate(url)
-    assert ledger.certificates.get("blue", 1, scope=None).subject == "u1"
+        migrations.migrate(new_url, each)
+    ledger = SqlLedger.open(new_url, state_dir=None, clock=lambda: NOW)
+    with contextlib.closing(ledger):
+        ledger.authorities.create(authority(), event())
+        ledger.certificates.record(user_certificate(1), event())
+        migrations.migrate(new_url)
+        assert ledger.certificates.get("blue", 1, scope=None).subject == "u1"
+
+
+@pytest.mark.parametrize("new_url", [slow("postgresql"), slow("mariadb")], indirect=True)
+def test_a_shared_database_is_left_as_the_migrations_leave_it(new_url):
+    """What the tests of this folder rely on: on a server they use one after the other."""
+    database = SharedDatabase(new_url)
+    before = content(new_url)
+    for _ in range(2):
+        ledger = SqlLedger.open(new_url, state_dir=None, clock=lambda: NOW)
+        with contextlib.closing(ledger):
+            ledger.authorities.create(authority(), event())
+            ledger.certificates.record(user_certificate(1), event())
+            lost = RevocationSelector(authority="blue", subject="u1", block=True)
+            ledger.revocations.revoke(lost, "lost", event(authority="blue"))
+            assert [block.id for block in ledger.revocations.blocks("blue")] == [1]
+        assert content(new_url) != before
+        database.reset()
+        assert content(new_url) == before
+
+
+def content(url):
+    """Return all rows of all tables."""
+    engine = make_engine(url, pool_size=1)
+    with contextlib.closing(engine.connect()) as connection:
+        found = {
+            name: connection.execute(table.select()).all()
+            for name, table in metadata.tables.items()
+        }
+    engine.dispose()
+    return found
 
 
 @MARIADB
