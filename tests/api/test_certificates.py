@@ -67,11 +67,14 @@ def test_an_administrator_elsewhere_gets_no_certificate_here(deployment):
 
 
 def test_each_of_a_batch_stands_for_itself(deployment):
-    good, bad = (deployment.wanted(ClientKey(), "blue-member") for _ in range(2))
+    good, bad, unread = (deployment.wanted(ClientKey(), "blue-member") for _ in range(3))
     bad["proof"] = good["proof"]
-    answer = deployment.call("POST", f"{PATH}/batch", "blue-member", json={"items": [bad, good]})
-    refused, issued = answer.json["items"]
-    assert (answer.status_code, refused["status"], issued["status"]) == (200, 403, 201)
+    unread["public_key"] = "ssh-ed25519 AAAA"
+    items = [unread, bad, good]
+    answer = deployment.call("POST", f"{PATH}/batch", "blue-member", json={"items": items})
+    malformed, refused, issued = answer.json["items"]
+    assert [item["status"] for item in answer.json["items"]] == [400, 403, 201]
+    assert malformed["problem"]["type"] == "urn:tatu:problem:malformed"
     assert refused["problem"]["type"] == "urn:tatu:problem:denied"
     assert status(deployment, issued["certificate"]["serial"]) == "valid"
 

@@ -21,7 +21,7 @@ from tatu.api.schemas import (
     UserCertificateRequest,
 )
 from tatu.core.certificate import CertificateType
-from tatu.core.errors import NotFound, TatuError
+from tatu.core.errors import Malformed, NotFound, TatuError
 from tatu.core.keys import PublicKey
 from tatu.core.policy import Wanted
 from tatu.ports import CertificateFilter, LedgerCertificate
@@ -54,7 +54,7 @@ def create_batch(call: Call, authority: Id, body: BatchRequest) -> BatchShown:
         call.facts,
         call.caller,
         authority,
-        [(_wanted(item), item.proof) for item in body.items],
+        [_readable(item) for item in body.items],
         request_id=call.request_id,
     )
     return BatchShown(items=[_item(result) for result in found])
@@ -151,6 +151,14 @@ def _wanted(body: UserCertificateRequest) -> Wanted:
         force_command=body.force_command,
         source_addresses=None if body.source_addresses is None else tuple(body.source_addresses),
     )
+
+
+def _readable(item: UserCertificateRequest) -> tuple[Wanted, str] | Malformed:
+    """Return what an item wants, with its proof; or why it cannot be read, for it alone."""
+    try:
+        return _wanted(item), item.proof
+    except Malformed as error:
+        return error
 
 
 def _issued(issued: Issued) -> CertificateShown:

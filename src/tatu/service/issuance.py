@@ -99,18 +99,21 @@ class Issuance:
         request: Request,
         identity: Identity,
         authority_id: str,
-        items: Sequence[tuple[Wanted, str]],
+        items: Sequence[tuple[Wanted, str] | TatuError],
         *,
         request_id: str,
     ) -> tuple[Issued | TatuError, ...]:
         """Issue up to 100 certificates, each for itself: the result is one, or why there is none.
 
-        The items are (wanted, proof). Raises `Malformed` when there are none or too many.
+        The items are (wanted, proof), or why one could not even be read: that is its result.
+        Raises `Malformed` when there are none or too many.
         """
         if not 0 < len(items) <= MAX_BATCH:
             raise Malformed(f"a batch has 1 to {MAX_BATCH} items")
 
-        def one(item: tuple[Wanted, str]) -> Issued | TatuError:
+        def one(item: tuple[Wanted, str] | TatuError) -> Issued | TatuError:
+            if isinstance(item, TatuError):
+                return item
             try:
                 return self.user_certificate(
                     request, identity, authority_id, *item, request_id=request_id
