@@ -46,7 +46,7 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
     ),
     "api": (
         cfg.HostAddressOpt("bind_host", default="127.0.0.1", help="Address to listen on."),
-        cfg.PortOpt("bind_port", default=8122, help="Port to listen on."),
+        cfg.PortOpt("bind_port", default=8322, help="Port to listen on."),
         cfg.IntOpt(
             "workers",
             default=1,

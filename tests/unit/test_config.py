@@ -148,7 +148,7 @@ def test_the_endpoint_is_a_url_that_tokens_may_cross(load, endpoint, why):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
 def test_on_loopback_the_endpoint_may_be_http(load, host):
-    assert load(endpoint=f"http://{host}:8122/").api_endpoint == f"http://{host}:8122"
+    assert load(endpoint=f"http://{host}:8322/").api_endpoint == f"http://{host}:8322"
 
 
 def test_a_file_that_is_not_there_is_said_so(tmp_path):
