@@ -328,8 +328,8 @@ class RevocationSelector:
     """What to revoke in one authority: exactly one of the fields is set.
 
     `subject` is a user's id. With `subjects_only` a subject key or serial counts only on
-    certificates of that user (S6). Revoking a user, subject key or host also blocks it: no new
-    certificate until an administrator clears the block.
+    certificates of that user (S6). With `block` the user, subject key or host also gets no new
+    certificate until an administrator clears the block; with `known` only if it had one before.
     """
 
     authority: str
@@ -340,6 +340,7 @@ class RevocationSelector:
     everything: bool = False
     subjects_only: str | None = None
     block: bool = False
+    known: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -378,7 +379,7 @@ class Revocations(Protocol):
 
         Durable on return; idempotent; grows the authority's revision when anything changed, and
         commits a cut-off when it blocks.  Raises `NotFound` when a named serial, key or user never
-        had a certificate here, unless it blocks: then the block stands.
+        had a certificate here, unless it blocks and need not be known: then the block stands.
         """
 
     @abstractmethod

@@ -197,6 +197,49 @@ def test_managers_revoke_a_user_and_everything(deployment):
     assert revoke(deployment, "blue-manager", everything=True).json["revoked"] == [second]
 
 
+def blocked(deployment):
+    path = "/v2/authorities/blue/blocks"
+    items = deployment.call("GET", path, "blue-manager").json["items"]
+    return {(block["kind"], block["value"]) for block in items}
+
+
+def test_a_user_whom_a_manager_revokes_gets_nothing_until_the_block_is_lifted(deployment):
+    deployment.issue()
+    revoke(deployment, "blue-manager", user="blue-member")
+    body = deployment.wanted(ClientKey(), "blue-member")
+    assert deployment.call("POST", PATH, "blue-member", json=body).status_code == 403
+    assert blocked(deployment) == {("user", "blue-member")}
+
+
+def test_a_key_that_an_administrator_revokes_is_blocked_a_managers_is_not(deployment):
+    key = deployment.issue()["subject_key"]
+    revoke(deployment, "blue-manager", subject_key=key)
+    assert blocked(deployment) == set()
+    revoke(deployment, "blue-admin", subject_key=key)
+    assert blocked(deployment) == {("subject-key", key)}
+
+
+def test_a_host_that_a_manager_revokes_is_blocked(deployment):
+    deployment.admit("blue", "db")
+    revoke(deployment, "blue-manager", host="db")
+    assert blocked(deployment) == {("host", "db")}
+
+
+def test_nothing_is_blocked_when_that_is_asked_for_or_what_is_revoked_is_ones_own(deployment):
+    deployment.issue()
+    revoke(deployment, "blue-manager", user="blue-member", block=False)
+    revoke(deployment, "blue-member", user="blue-member")
+    revoke(deployment, "blue-member", subject_key=deployment.issue()["subject_key"])
+    assert blocked(deployment) == set()
+
+
+def test_a_mistyped_user_is_blocked_only_when_that_is_asked_for(deployment):
+    assert revoke(deployment, "blue-manager", user="blue-membr").status_code == 404
+    assert blocked(deployment) == set()
+    assert revoke(deployment, "blue-manager", user="thief", block=True).status_code == 200
+    assert blocked(deployment) == {("user", "thief")}
+
+
 @pytest.mark.parametrize(
     "what",
     [

@@ -10,6 +10,7 @@ from tatu.api.schemas import BlockList, BlockShown, Id, Links, RevocationRequest
 from tatu.core.errors import Malformed
 from tatu.ports import RevocationSelector
 
+_BLOCK_KEY = "tatu:revocations:block_key"
 BlockId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
 
@@ -17,8 +18,8 @@ BlockId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 def create(call: Call, authority: Id, body: RevocationRequest) -> RevocationShown:
     """Revoke certificates; on return every KRL that is served has them.
 
-    A subject key stands for its certificates in this authority; with `block` for itself, whoever
-    uses it, which ends somebody else's certificate for the same key too (security.md S6).
+    A subject key stands for its certificates in this authority; when it is blocked for itself,
+    whoever uses it, which ends somebody else's certificate for the same key too (security.md S6).
     """
     _one_of(body)
     selector = _own(call, authority, body) or _anybodys(call, authority, body)
@@ -81,10 +82,15 @@ def _own(call: Call, authority: str, body: RevocationRequest) -> RevocationSelec
 
 
 def _anybodys(call: Call, authority: str, body: RevocationRequest) -> RevocationSelector:
-    if body.block and body.subject_key is not None:
-        call.parts.access.require(
-            call.caller, "tatu:revocations:block_key", {"authority": authority}
-        )
+    """Return what a caller may revoke of anybody's, which blocks unless they ask it not to."""
+    caller, access = call.caller, call.parts.access
+    block = body.block
+    if block and body.subject_key:
+        access.require(caller, _BLOCK_KEY, {"authority": authority})
+    elif block is None and body.subject_key:
+        block = access.own_only(caller, _BLOCK_KEY, authority) is None
+    elif block is None:
+        block = bool(body.user or body.host)
     return RevocationSelector(
         authority=authority,
         serial=body.serial,
@@ -92,5 +98,6 @@ def _anybodys(call: Call, authority: str, body: RevocationRequest) -> Revocation
         subject=body.user,
         host=body.host,
         everything=bool(body.everything),
-        block=body.block,
+        block=block,
+        known=body.block is None,
     )

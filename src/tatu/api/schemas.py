@@ -441,7 +441,8 @@ class CertificateStatus(Answer):
 class RevocationRequest(Body):
     """What to revoke: exactly one of serial, subject_key, user, host, everything; and why.
 
-    `block` also refuses new certificates to that key, user or host until it is lifted.
+    `block` also refuses new certificates to that key, user or host until it is lifted; when it
+    is absent, a user, key or host is blocked if the caller may block it and it had a certificate.
     """
 
     reason: Text
@@ -450,7 +451,7 @@ class RevocationRequest(Body):
     user: Id | None = None
     host: HostId | None = None
     everything: Literal[True] | None = None
-    block: bool = False
+    block: bool | None = None
 
 
 class RevocationShown(Answer):

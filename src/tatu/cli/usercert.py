@@ -119,7 +119,10 @@ class UsercertRevoke(ShowOne):
         which.add_argument("--everything", action="store_true", help="all of the project")
         parser.add_argument("--reason", default="not given")
         parser.add_argument(
-            "--block", action="store_true", help="and give the key or user no new certificate"
+            "--block",
+            action=argparse.BooleanOptionalAction,
+            help="give the user or key no new certificate until an administrator clears the block"
+            " (default: of a user, when you manage the project; of a key, when you administer)",
         )
         parser.add_argument("--authority", metavar="ID", help="(default: your project's)")
         return parser

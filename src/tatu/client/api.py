@@ -96,10 +96,13 @@ class Api:
         return http.ask(self.adapter, "GET", path, resources.Certificate)
 
     def revoke(
-        self, authority: str, selector: Mapping[str, object], reason: str, *, block: bool
+        self, authority: str, selector: Mapping[str, object], reason: str, *, block: bool | None
     ) -> resources.Revoked:
-        """Revoke what the selector names; with `block` it gets no new certificate either."""
-        body = {**selector, "reason": reason, **({"block": True} if block else {})}
+        """Revoke what the selector names; with `block` it gets no new certificate either.
+
+        None leaves that to the server: it blocks what the caller may block.
+        """
+        body = {**selector, "reason": reason, **({} if block is None else {"block": block})}
         path = _path("authorities", authority, "revocations")
         return http.ask(self.adapter, "POST", path, resources.Revoked, body=body)
 

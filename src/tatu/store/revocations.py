@@ -68,7 +68,8 @@ class SqlRevocations(Revocations):
                 )
             )
             blocked = selector.block and _block(change, selector, reason, event)
-            if not (serials or selector.block or _had_any(change.connection, matching, named)):
+            any_known = serials or (selector.block and not selector.known)
+            if not (any_known or _had_any(change.connection, matching, named)):
                 raise NotFound(f"authority {authority!r} never certified what is to be revoked")
             if serials:
                 change.connection.execute(update(table).where(live).values(revoked.values))

@@ -133,6 +133,12 @@ def test_a_block_stands_for_what_was_never_certified(blue):
     assert {"u9"} == blue.authorities.snapshot("blue").blocked_users
 
 
+def test_a_block_of_what_should_be_known_needs_a_certificate(blue):
+    with pytest.raises(NotFound):
+        blue.revocations.revoke(selector(subject="u9", block=True, known=True), "lost", event())
+    assert blue.revocations.blocks("blue") == ()
+
+
 def test_a_blocked_key_is_in_the_krl(blue):
     thief = selector(subject_key="SHA256:stolen", block=True)
     blue.revocations.revoke(thief, "stolen", event())
