@@ -128,11 +128,11 @@ class SqlLedger(Ledger):
                 " run `tatu-manage db sync`"
             )
         self._database.copy.catch_up(self._database.links)
-        self._database.copy.check(*self._database.head())
         restoring.check_marks(self._database, self._high_water.marks())
-        # a server that only reads (a standby, a full or a frozen disk) refuses this
-        self._database.write(
-            lambda connection: connection.execute(update(chain).values(mark=chain.c.mark))
+        # A server that only reads (a standby, a full or a frozen disk) refuses this. The audit
+        # copy is compared while the head is held: else what others commit seems to be missing.
+        self._database.change(
+            lambda change: change.connection.execute(update(chain).values(mark=chain.c.mark))
         )
 
     def restored(self, links: Iterator[Link]) -> None:
