@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from bench import postgres
 from bench.load import Job, Report, run
+from bench.processes import cpu_seconds
 from bench.report import Context, Row
 from bench.tatu import Caller, Tatu
 from tatu.store.database import make_engine
@@ -61,17 +62,18 @@ def _measure(context: Context, kind: Kind) -> Iterator[Row]:
     with ExitStack() as stack:
         real = stack.enter_context(deployment(context, kind, "real"))
         fake = stack.enter_context(deployment(context, kind, "unwritten"))
-        stack.enter_context(real.serving(*kind.hooks))
+        process = stack.enter_context(real.serving(*kind.hooks))
         stack.enter_context(fake.serving("--without-ledger-writes", *kind.hooks))
         asker, other = real.caller(), fake.caller()
         job = Job(port=real.port, requests=asker.single(), seconds=context.seconds)
         job_without = replace(job, port=fake.port, requests=other.single())
         run(replace(job, seconds=1.0)), run(replace(job_without, seconds=1.0))  # warm both up
-        before = rows(real)
+        before, used = rows(real), cpu_seconds(process.pid)
         pairs = [(run(job), run(job_without)) for _ in range(context.runs)]
-        _all_kept(real, before, [written for written, _ in pairs])
-        rates = [written.rate for written, _ in pairs]
         written = [report for report, _ in pairs]
+        used = (cpu_seconds(process.pid) - used) / sum(report.answered for report in written)
+        _all_kept(real, before, written)
+        rates = [report.rate for report in written]
         yield Row(
             section=kind.section,
             name="user certificates, as fast as it can",
@@ -80,7 +82,7 @@ def _measure(context: Context, kind: Kind) -> Iterator[Row]:
             more_is_better=True,
             p50=_median(written, "p50"),
             p99=_median(written, "p99"),
-            note=f"{job.connections} connections",
+            note=f"{job.connections} connections; {1000 * used:.1f} ms of processor each",
         )
         without = statistics.median(report.rate for _, report in pairs)
         yield Row(
