@@ -10,7 +10,9 @@ import multiprocessing
 import multiprocessing.util
 import os
 import signal
+import socket
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +20,8 @@ import structlog
 from granian.constants import HTTPModes, Interfaces
 from granian.server import MPServer
 
-from tatu.bootstrap import Server, check_config, configure_logging
+from tatu import logs
+from tatu.bootstrap import Server, check_config
 from tatu.config import Config, load
 from tatu.core.errors import Malformed, TatuError
 
@@ -28,6 +31,7 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 _GRACE = 30
 """Seconds that requests have to end when the server stops."""
 
+_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
 _LOGGING = {"handlers": {}, "formatters": {}, "loggers": {"_granian": {"propagate": True}}}
 
 
@@ -41,9 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise Malformed("[api] workers must be 1 on SQLite: it has room for one process")
     except TatuError as error:
         return _failed(2, error)
-    configure_logging(config.log_level)
+    logs.configure(config.log_level)
+    try:
+        _check_port(config)
+    except OSError as error:
+        return _failed(1, error)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # also in all that is started
     server = _granian(config)
-    server.on_startup(_hand_on_reloads)
+    _receive_signals(_hand_on)
     LOG.info("serving", host=config.api.bind_host, port=config.api.bind_port)
     try:
         server.serve(target_loader=functools.partial(_worker, tuple(given)), wrap_loader=False)
@@ -72,18 +81,26 @@ def _granian(config: Config) -> MPServer:
     )
 
 
+def _check_port(config: Config) -> None:
+    """Raise OSError when the port is taken: Granian would share it with whoever has it."""
+    family = socket.AF_INET6 if ":" in config.api.bind_host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((config.api.bind_host, config.api.bind_port))
+
+
 def _worker(arguments: tuple[str, ...]) -> Callable[..., Any]:
     """Build the API in a worker process."""
     _end_with(os.getppid())
     try:
         config = load(arguments)
-        configure_logging(config.log_level)
+        logs.configure(config.log_level)
         server = Server(config)
     except TatuError as error:
         sys.exit(_failed(1, error))
     # A worker ends without running what `atexit` knows.
     multiprocessing.util.Finalize(None, server.close, exitpriority=1)
-    signal.signal(signal.SIGHUP, functools.partial(_reload, arguments))
+    _receive_signals(functools.partial(_reload, arguments))
     return server.wsgi
 
 
@@ -94,24 +111,39 @@ def _end_with(parent: int) -> None:
         sys.exit(1)
 
 
-def _reload(arguments: tuple[str, ...], *_: object) -> None:
+def _receive_signals(on_hangup: Callable[[], None]) -> None:
+    """Wait for signals in a thread, where all of them are blocked everywhere else.
+
+    A handler in the main thread would wait for locks that it interrupted; and a signal that the
+    kernel gives to another thread does not wake a main thread that waits for a lock.
+    """
+
+    def receive() -> None:
+        while True:
+            number = signal.sigwait(_SIGNALS)
+            handler = signal.getsignal(number)
+            if number == signal.SIGHUP:
+                on_hangup()
+            elif callable(handler):  # Granian's: it sets an event
+                handler(number, None)
+
+    threading.Thread(target=receive, name="tatu-signals", daemon=True).start()
+
+
+def _reload(arguments: tuple[str, ...]) -> None:
     try:
-        configure_logging(load(arguments).log_level)
+        logs.configure(load(arguments).log_level)
     except TatuError as error:
         LOG.warning("reload", error=str(error))
     else:
         LOG.info("reload")
 
 
-def _hand_on_reloads() -> None:
+def _hand_on() -> None:
     """Let workers reload in place: on SQLite a second one could not start beside the first."""
-
-    def hand_on(*_: object) -> None:
-        for child in multiprocessing.active_children():
-            if child.pid is not None:
-                os.kill(child.pid, signal.SIGHUP)
-
-    signal.signal(signal.SIGHUP, hand_on)
+    for child in multiprocessing.active_children():
+        if child.pid is not None:
+            os.kill(child.pid, signal.SIGHUP)
 
 
 def _failed(code: int, error: Exception) -> int:

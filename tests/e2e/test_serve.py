@@ -1,0 +1,277 @@
+"""`tatu-api` as it is run: its own process on loopback."""
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tatu.drivers.keystore import kek
+from tatu.manage.main import main
+from tests.e2e.cli_lab import DEADLINE, free_port, wait_until
+
+CONF = """\
+[DEFAULT]
+api_endpoint = http://127.0.0.1:{port}
+[api]
+bind_port = {port}
+[database]
+connection = sqlite:///{folder}/tatu.db
+[state]
+directory = {folder}/state
+[keystore_local]
+kek_file = {folder}/kek
+"""
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("template")
+    config = folder / "tatu.conf"
+    config.write_text(CONF.format(folder=folder, port=1))
+    (folder / "kek").touch(mode=0o600)
+    (folder / "kek").write_text(kek.new_line(os.urandom))
+    assert main(["--config-file", str(config), "db", "sync"]) == 0
+    return folder
+
+
+class Api:
+    """A configuration, and the processes that were started with it."""
+
+    def __init__(self, folder, port):
+        self.folder = folder
+        self.port = port
+        self.config = folder / "tatu.conf"
+        self.config.write_text(CONF.format(folder=folder, port=self.port))
+        self.started = []
+
+    def start(self, **environment):
+        with (self.folder / "log").open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tatu.serve", "--config-file", str(self.config)],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **environment},
+                start_new_session=True,
+            )
+        self.started.append(process)
+        return process
+
+    def serve(self, **environment):
+        process = self.start(**environment)
+        wait_until(self.answers, process)
+        return process
+
+    def get(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            return answer.read()
+
+    def answers(self):
+        try:
+            return bool(self.get("/healthz"))
+        except (urllib.error.URLError, ConnectionError):
+            return False
+
+    def stop(self, process):
+        """Stop a server; return its exit code and what it logged."""
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(timeout=30)
+        return code, [json.loads(line) for line in self.log().splitlines()]
+
+    def refused(self):
+        """Start a server that cannot serve; return its exit code and what it said."""
+        code = self.start().wait(timeout=30)
+        assert "Traceback" not in self.log()
+        return code, self.log()
+
+    def log(self):
+        return (self.folder / "log").read_text()
+
+    def end(self):
+        for process in self.started:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=30)
+
+
+@pytest.fixture
+def made(template, tmp_path):
+    """Make deployments, each in its folder; all of them are ended with the test."""
+    apis = []
+
+    def make(name="deployment", *, port=None):
+        folder = tmp_path / name
+        if not folder.exists():
+            shutil.copytree(template, folder)
+        apis.append(Api(folder, port or free_port()))
+        return apis[-1]
+
+    yield make
+    for api in apis:
+        api.end()
+
+
+@pytest.fixture
+def api(made):
+    return made()
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def running(pid):
+    """Whether a process runs; one that nobody has waited for yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def rss(pid):
+    """Resident MiB of a process."""
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
+
+
+def test_it_serves_logs_json_and_stops_with_0(api):
+    process = api.serve()
+    ready = json.loads(api.get("/readyz"))
+    assert ready["checks"] == {"ledger": "ok", "keystore": "ok", "identity": "ok"}
+    code, logged = api.stop(process)
+    assert code == 0
+    requests = [entry for entry in logged if entry["event"] == "request"]
+    assert "/readyz" in {entry["route"] for entry in requests}
+    assert all({"level", "timestamp"} <= set(entry) for entry in logged)
+
+
+def test_each_process_stays_small(api):
+    process = api.serve()
+    for _ in range(50):
+        api.get("/readyz")
+    sizes = [rss(pid) for pid in (process.pid, *children(process.pid))]
+    assert len(sizes) == 2
+    assert max(sizes) < 120
+
+
+def test_killing_the_main_process_ends_its_worker_too(api):
+    process = api.serve()
+    (worker,) = children(process.pid)
+    process.kill()
+    process.wait(timeout=30)
+    until = time.monotonic() + DEADLINE
+    while running(worker):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    api.serve()
+
+
+def test_a_reload_changes_the_log_level_in_place(api):
+    process = api.serve()
+    before = children(process.pid)
+    api.config.write_text(api.config.read_text().replace("[api]", "log_level = error\n[api]"))
+    process.send_signal(signal.SIGHUP)
+
+    def quiet():
+        logged = api.log().count("\n")
+        api.get("/v2")
+        return api.log().count("\n") == logged
+
+    wait_until(quiet, process)
+    assert before == children(process.pid)
+    code, _ = api.stop(process)
+    assert code == 0
+
+
+def test_a_reload_of_a_wrong_configuration_changes_nothing(api):
+    process = api.serve()
+    api.config.write_text(api.config.read_text() + "[roles]\naccounts = x:root\n")
+    process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "is reserved" in api.log(), process)
+    assert api.answers()
+    code, _ = api.stop(process)
+    assert code == 0
+
+
+def test_a_stop_in_the_middle_of_a_reload_is_a_stop(api):
+    process = api.serve()
+    for _ in range(5):
+        process.send_signal(signal.SIGHUP)
+    code, _ = api.stop(process)
+    assert code == 0
+
+
+def test_what_is_being_answered_is_answered_before_it_stops(api):
+    process = api.serve()
+    connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=20)
+    body = json.dumps({"user": "ann", "project": "blue", "public_key": "x", "purpose": "login"})
+    connection.putrequest("POST", "/v2/challenges")
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body[:10].encode())
+    time.sleep(0.2)  # the request is at work, waiting for the rest of its body
+    process.send_signal(signal.SIGTERM)
+    threading.Timer(0.5, lambda: connection.send(body[10:].encode())).start()
+    assert connection.getresponse().status == 400
+    connection.close()
+    assert process.wait(timeout=30) == 0
+
+
+def test_a_second_process_on_sqlite_is_refused(made):
+    made().serve()
+    code, told = made().refused()
+    assert code == 1
+    assert "another tatu-api has this ledger open" in told
+
+
+def test_a_port_that_is_taken_is_refused(made):
+    first = made()
+    first.serve()
+    code, _ = made("other", port=first.port).refused()
+    assert code == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "why"),
+    [
+        (("[api]", "[api]\nworkers = 2"), 2, "workers must be 1 on SQLite"),
+        (("[api]", "[api]\nbind_prot = 2"), 2, "no option 'bind_prot'"),
+        (("tatu.db", "other.db"), 1, "tatu-manage db sync"),
+        (("/kek", "/no-kek"), 1, "no-kek cannot be opened"),
+        (("http://127.0.0.1", "http://tatu.example"), 2, "must be https"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_with_the_reason(api, change, code, why):
+    api.config.write_text(api.config.read_text().replace(*change))
+    found, told = api.refused()
+    assert found == code
+    assert why in told
+
+
+def test_a_kek_from_the_environment_is_in_no_log(api):
+    key = (api.folder / "kek").read_text().strip()
+    api.config.write_text(
+        api.config.read_text().replace(f"kek_file = {api.folder}/kek", "kek_env = TATU_KEK")
+    )
+    process = api.serve(TATU_KEK=key)
+    assert json.loads(api.get("/readyz"))["status"] == "ready"
+    _, logged = api.stop(process)
+    assert key not in json.dumps(logged)
+
+
+def test_version_and_help():
+    for word, found in (("--version", "0."), ("--help", "--config-file")):
+        done = subprocess.run(
+            [sys.executable, "-m", "tatu.serve", word], check=True, capture_output=True, text=True
+        )
+        assert found in done.stdout
