@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -53,6 +54,15 @@ def blocks(name, variant):
     return [commands for tag, commands in found if tag in ("", variant)]
 
 
+def _mariadb_options(database):
+    """Return the options of MariaDB's clients for a database."""
+    parts = urlsplit(database or "")
+    return (
+        f"--protocol=tcp --host={parts.hostname} --port={parts.port} --user={parts.username}"
+        f" {parts.path[1:]}"
+    )
+
+
 class Operator:
     """Somebody with a machine in a folder, who does what the runbooks say."""
 
@@ -64,6 +74,7 @@ class Operator:
             "LC_ALL": "C.UTF-8",
             "CREDENTIALS_DIRECTORY": f"{folder}/etc",
             "DATABASE": database or "",
+            "MARIADB": _mariadb_options(database),
         }
         self.database = database
         for name in (*FOLDERS.values(), "bin"):
@@ -150,13 +161,13 @@ def operator(tmp_path):
     made.stop()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def any_operator(request, tmp_path):
     if request.param == "sqlite":
         yield request.getfixturevalue("operator")
         return
     run = getattr(request.config, "workerinput", {}).get("testrunuid", str(os.getpid()))
-    with databases.postgresql(run) as server, server.database() as url:
+    with getattr(databases, request.param)(run) as server, server.database() as url:
         made = Operator(tmp_path, url)
         try:
             yield made
