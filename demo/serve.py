@@ -1,7 +1,6 @@
 """`make serve`: an embedded server for development, which keeps its data between runs."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,7 +19,7 @@ Tatu serves {url}; its data is in {folder}. Stop it with Ctrl-C. In another term
 """
 
 
-def main() -> int:
+def main() -> int:  # noqa: RET503 (its end is the server's)
     """Prepare the folder, say what to try, and become the server."""
     port = int(os.environ.get("PORT", PORT))
     machine = Machine(folder=FOLDER.resolve(), api_port=port or free_port())
@@ -42,7 +41,7 @@ def main() -> int:
     )
     sys.stdout.flush()
     server = ["tatu-api", "--config-file", str(machine.config)]
-    return subprocess.run(server, executable=commands / "tatu-api", check=False).returncode
+    os.execv(commands / "tatu-api", server)  # noqa: S606 (Ctrl-C shall reach the server itself)
 
 
 if __name__ == "__main__":
