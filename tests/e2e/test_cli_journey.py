@@ -343,6 +343,14 @@ def test_known_hosts_are_installed_once_and_for_the_projects_names_only(alice, s
     assert "*" not in line
 
 
+def test_where_the_revocations_are_is_said_however_known_hosts_are_used(alice, sshd):
+    needed = f'RevokedHostKeys "{alice.state}/revoked_host_keys"'
+    printed = alice.run("known-hosts")
+    assert needed in printed.stderr
+    assert needed not in printed.stdout
+    assert needed in alice.run("known-hosts", "--install").stderr
+
+
 def test_an_administrator_gives_and_takes_what_others_may(alice, folder, server):
     key = make_key(folder / "bob")
     alice.run("user", "create", "bob", "--id", "u-bob")

@@ -24,17 +24,18 @@ class KnownHosts(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Ask for hosts, authorities and revocations; verify; print or write."""
-        from tatu.client import files, knownhosts, refresh  # noqa: PLC0415 -- help loads no HTTP
+        # help loads no HTTP
+        from tatu.client import files, knownhosts, ready, refresh  # noqa: PLC0415
 
         connection = self.connection
         refresh.trusted(connection)
         text = files.read(connection.state.known_hosts)
         if parsed_args.install is None:
             self.app.stdout.write(text)
-            return
-        path = parsed_args.install.expanduser()
-        changed = knownhosts.install(path, connection.cloud.name, text)
-        self.app.stderr.write(f"{path} {'is changed' if changed else 'is up to date'}\n")
-        self.app.stderr.write(
-            f"for revocations, ssh needs: RevokedHostKeys {connection.state.krl}\n"
-        )
+        else:
+            path = parsed_args.install.expanduser()
+            changed = knownhosts.install(path, connection.cloud.name, text)
+            self.app.stderr.write(f"{path} {'is changed' if changed else 'is up to date'}\n")
+        # these lines alone would believe the host whose key was stolen
+        revoked = ready.quoted(str(connection.state.krl))
+        self.app.stderr.write(f"for revocations, ssh needs: RevokedHostKeys {revoked}\n")
