@@ -5,7 +5,7 @@ import pytest
 
 from tatu.api import app, openapi, schemas
 from tatu.api.problems import PROBLEMS
-from tatu.core import errors
+from tatu.core import errors, host
 
 DOCUMENT = json.loads(openapi.document(app.ROUTES, "https://tatu.example"))
 OPERATIONS = [
@@ -87,6 +87,21 @@ def test_a_name_is_what_people_are_called(text):
 def test_an_id_is_plain(kind, text):
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(text, kind)
+
+
+@pytest.mark.parametrize(
+    "text", ["db", "db-1", "1a", "a-", "a" * 63, "DB", "Db-1", "1", "12345", "a.b", "a" * 64]
+)
+def test_a_host_id_on_the_wire_is_one_of_the_core(text):
+    def accepts(parse, error):
+        try:
+            return parse() == text
+        except error:
+            return False
+
+    assert accepts(lambda: host.host_id(text), errors.Malformed) == accepts(
+        lambda: msgspec.convert(text, schemas.HostId), msgspec.ValidationError
+    )
 
 
 def test_all_that_comes_in_refuses_what_it_does_not_know():

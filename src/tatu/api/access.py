@@ -116,7 +116,7 @@ _DEFAULTS: tuple[tuple[str, str, str, str], ...] = (
     (
         "revocations:create",
         "member",
-        "Revoke one's own certificates, by serial or subject key",
+        "Revoke one's own certificates, by serial, subject key or user",
         f"POST {_AUTHORITY}/revocations",
     ),
     (

@@ -17,7 +17,8 @@ _CONTROLS = r"\x00-\x1f\x7f-\x9f"
 _EDGE = rf"[^\s{_CONTROLS}]"
 
 Id = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,63}}{_END}")]
-HostId = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9][A-Za-z0-9-]{{0,62}}{_END}")]
+# as `core.host.host_id` has it; of digits alone it would be read as an address
+HostId = Annotated[str, Meta(pattern=rf"^(?![0-9]+$)[a-z0-9][a-z0-9-]{{0,62}}{_END}")]
 Name = Annotated[
     str, Meta(pattern=rf"^{_EDGE}([^{_CONTROLS}]{{0,126}}{_EDGE})?{_END}", max_length=128)
 ]
