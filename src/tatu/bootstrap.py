@@ -1,6 +1,5 @@
 """The composition root: the one module that knows every other."""
 
-import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -8,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import structlog
 
 from tatu.config import Config, refuse_unknown
@@ -271,37 +269,6 @@ class Server:
                 LOG.warning("maintenance", error=str(error))
             if self._stopped.wait(_MAINTENANCE.total_seconds()):
                 return
-
-
-def configure_logging(level: str) -> None:
-    """Write all logs, also those of libraries, as JSON objects, one a line on standard output."""
-    shared: list[Any] = [
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer(serializer=_json)],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.BytesLoggerFactory(),
-        cache_logger_on_first_use=False,  # a reload may change the level
-    )
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
-            ],
-        )
-    )
-    # Libraries say what they do at info, and to debug what they were given: that may be secret.
-    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-
-
-def _json(event: object, **_: object) -> bytes:
-    return msgspec.json.encode(event, enc_hook=repr)
 
 
 def _deployment(ledger: Ledger) -> str:

@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tatu.bootstrap import Server, configure_logging
+from tatu import logs
+from tatu.bootstrap import Server
 from tatu.config import load
 
 WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -33,7 +34,7 @@ class Lazy:
 
     def _build(self) -> WsgiApplication:
         config = load(())
-        configure_logging(config.log_level)
+        logs.configure(config.log_level)
         server = Server(config)
         atexit.register(server.close)
         return server.wsgi

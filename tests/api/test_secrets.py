@@ -6,7 +6,7 @@ import logging
 import pytest
 import structlog
 
-from tatu import bootstrap
+from tatu import logs
 from tatu.api.app import ROUTES
 from tests.api.keys import ClientKey
 from tests.api.test_access import path
@@ -40,7 +40,7 @@ def logged(capsys):
     """Log all there is to be logged, libraries to their last word."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
-    bootstrap.configure_logging("debug")
+    logs.configure("debug")
     root.setLevel(logging.DEBUG)
     yield lambda: "".join(capsys.readouterr())
     structlog.reset_defaults()
