@@ -10,7 +10,7 @@ method that changes something takes the chain's head, appends its event and comm
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
@@ -402,13 +402,6 @@ class Revocations(Protocol):
     @abstractmethod
     def facts(self, authority_id: str, now: datetime) -> RevocationFacts:
         """Return what the KRL must say. Raises `NotFound`."""
-
-    @abstractmethod
-    def import_revoked(self, links: Iterable[Link]) -> int:
-        """Apply again the revocations that an audit copy tells of (S3).
-
-        Return how many were missing.
-        """
 
 
 class CutOffs(Protocol):

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tatu.core import krl
 from tatu.core.keys import PublicKey
 from tatu.core.krl import Krl, Serials
+from tests.fakes.revoking_sshd import is_revoked
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -146,7 +147,7 @@ def test_ssh_keygen_and_we_agree_on_what_is_revoked(folder, ca, other_ca, alice)
         for wanted in lists:
             (folder / "krl").write_bytes(krl.encode(wanted))
             code = run("ssh-keygen", "-Q", "-f", str(folder / "krl"), str(path), check=False)
-            ours = krl.is_revoked(
+            ours = is_revoked(
                 wanted,
                 signature_key=keys[signer],
                 serial=serial,

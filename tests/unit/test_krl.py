@@ -16,6 +16,7 @@ from tatu.core import krl, wire
 from tatu.core.errors import Malformed
 from tatu.core.keys import PublicKey
 from tatu.core.krl import Krl, Serials
+from tests.fakes import revoking_sshd
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CA, OTHER_CA, SUBJECT = (
@@ -39,7 +40,7 @@ def the_list_of(serials):
 
 
 def is_revoked(listed, *, signature_key=CA, serial=1, key_id="a_1", subject_key=SUBJECT):
-    return krl.is_revoked(
+    return revoking_sshd.is_revoked(
         listed, signature_key=signature_key, serial=serial, key_id=key_id, subject_key=subject_key
     )
 

@@ -195,10 +195,9 @@ def test_a_renamed_role_is_a_loss_of_the_old_name(deployment):
         )
 
     deployment.identities.effective_roles = renamed
-    lost = [losses.role("id-admin")]
-    count = deployment.revocation.lose(deployment.who("ann"), lost, "renamed", request_id="r")
+    deployment.ledger.cut_offs.commit([losses.role("id-admin")], "renamed", deployment.event())
 
-    assert count == 1
+    assert deployment.revocation.sweep() == 1
     assert live(deployment) == {bobs}
 
 
@@ -252,8 +251,9 @@ def test_one_cut_off_that_cannot_be_judged_holds_up_no_other(deployment):
 def test_a_loss_that_took_nothing_revokes_nothing(deployment):
     serial(deployment, "ann")
     lost = [losses.user("id-ann"), losses.project("blue")]
+    deployment.ledger.cut_offs.commit(lost, "test", deployment.event())
 
-    assert deployment.revocation.lose(deployment.who("ann"), lost, "test", request_id="r") == 0
+    assert deployment.revocation.sweep() == 0
     assert len(live(deployment)) == 1
     assert events(deployment, "certificates.revoked") == []
 

@@ -15,6 +15,7 @@ from tatu.drivers.verifier.cryptography import CryptographyVerifier
 from tatu.ports import RevocationSelector
 from tatu.store.ledger import SqlLedger
 from tests.fakes.deployment import Key
+from tests.fakes.revoking_sshd import is_revoked
 from tests.fakes.threads import together
 
 
@@ -148,7 +149,7 @@ def test_a_blocked_subject_key_is_in_the_krl_by_its_hash(deployment):
     revoke(deployment, subject_key=key.public.fingerprint, block=True)
 
     found = listed(deployment)
-    assert krl.is_revoked(
+    assert is_revoked(
         replace(found, serials={}),
         signature_key=deployment.authorities.show("blue").active(Purpose.USER).public_key,
         serial=1,

@@ -1,15 +1,15 @@
 """Ending access: revocations, losses, and the sweeps that follow them (security.md S4)."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from tatu.core.audit import SYSTEM, Actor
+from tatu.core.audit import SYSTEM
 from tatu.core.certificate import CertificateType
 from tatu.core.errors import NotFound, Unavailable
 from tatu.core.identity import Identity, Role
 from tatu.core.keys import PublicKey
-from tatu.core.losses import Sweep, Topic
+from tatu.core.losses import Sweep
 from tatu.core.principals import RoleMap
 from tatu.ports import (
     CertificateFilter,
@@ -116,27 +116,6 @@ class Revocation:
             ),
         )
         self.sweep()
-
-    def lose(
-        self, by: Identity | Actor, topics: Sequence[Topic], reason: str, *, request_id: str
-    ) -> int:
-        """Commit a loss that somebody tells of, then sweep; return how many certificates ended.
-
-        Once the cut-off is durable no certificate can be recorded past it. Raises `Unavailable`.
-        """
-        self.ledger.cut_offs.commit(
-            topics,
-            reason,
-            event(
-                "permission.lost",
-                by=by,
-                at=self.clock(),
-                subject=" ".join(topics),
-                request_id=request_id,
-                reason=reason,
-            ),
-        )
-        return self.sweep()
 
     def sweep(self) -> int:
         """Revoke the certificates that unswept cut-offs left without permission; count them.

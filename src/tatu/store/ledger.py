@@ -66,7 +66,7 @@ class SqlLedger(Ledger):
         self._writer = GroupWriter(database)
         self.authorities = SqlAuthorities(database, snapshots)
         self.certificates = SqlCertificates(database, self._writer, snapshots, high_water)
-        self.revocations = SqlRevocations(database, snapshots, clock)
+        self.revocations = SqlRevocations(database, snapshots)
         self.cut_offs = SqlCutOffs(database, snapshots)
         self.publications = SqlPublications(database, high_water)
         self.hosts = SqlHosts(database, snapshots)

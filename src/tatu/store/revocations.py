@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 
 from tatu.core import losses
-from tatu.core.audit import SYSTEM, Event, Link
+from tatu.core.audit import Event
 from tatu.core.authority import SKEW, Purpose
 from tatu.core.errors import NotFound
 from tatu.core.losses import Topic
-from tatu.ports import Block, Clock, RevocationFacts, Revocations, RevocationSelector
+from tatu.ports import Block, RevocationFacts, Revocations, RevocationSelector
 from tatu.store import authorities as stored_authorities
 from tatu.store.authorities import Snapshots, absent, grow
 from tatu.store.database import Change, Database
@@ -42,10 +42,9 @@ class _Revoked:
 class SqlRevocations(Revocations):
     """Revokes, blocks, and tells a KRL what to say."""
 
-    def __init__(self, database: Database, snapshots: Snapshots, clock: Clock) -> None:
+    def __init__(self, database: Database, snapshots: Snapshots) -> None:
         self._database = database
         self._snapshots = snapshots
-        self._clock = clock
 
     def revoke(self, selector: RevocationSelector, reason: str, event: Event) -> tuple[int, ...]:
         """Revoke what matches."""
@@ -147,29 +146,6 @@ class SqlRevocations(Revocations):
             revoked_authorities=frozenset(key.public_key for key in keys if key.revoked_at),
         )
 
-    def import_revoked(self, links: Iterable[Link]) -> int:
-        """Apply revocations again."""
-        now = self._clock()
-        missing = 0
-        for batch in batches(links):
-
-            def work(change: Change, batch: Sequence[Link] = batch) -> int:
-                found = sum(redo(change.connection, Told.of(link.body)) for link in batch)
-                if found:
-                    event = Event(
-                        action="revocations.imported",
-                        actor=SYSTEM,
-                        authority=None,
-                        subject="ledger",
-                        at=now,
-                        facts={"certificates": found},
-                    )
-                    change.append(event)
-                return found
-
-            missing += self._change(work)
-        return missing
-
     def _change(self, work: Callable[[Change], T]) -> T:
         try:
             return self._database.change(work)
@@ -195,13 +171,11 @@ def revoke_listed(
     return revoked
 
 
-def redo(connection: Connection, told: Told) -> int:
-    """Do again what an event revoked and blocked; return how many revocations were missing."""
+def redo(connection: Connection, told: Told) -> None:
+    """Do again what an event revoked and blocked."""
     revoked = _Revoked(at=told.at, reason=told.reason, by=told.by)
-    missing = sum(
-        len(revoke_listed(connection, authority, listed(written), revoked.values))
-        for authority, written in told.revoked.items()
-    )
+    for authority, written in told.revoked.items():
+        revoke_listed(connection, authority, listed(written), revoked.values)
     if told.authority is not None and told.blocked is not None:
         _insert_block(connection, told.authority, told.blocked, told)
     if told.authority is not None and told.cleared is not None:
@@ -211,7 +185,6 @@ def redo(connection: Connection, told: Told) -> int:
             .where(_standing(told.authority), blocks.c.kind == kind, blocks.c.value == value)
             .values(cleared_at=told.at)
         )
-    return missing
 
 
 def _selection(selector: RevocationSelector) -> tuple[ColumnElement[bool], bool]:

@@ -180,15 +180,6 @@ def test_cut_offs_wait_until_they_are_swept(blue):
     assert (Sweep(mark=2, topic=losses.role("r1"), reason="gone"),) == blue.cut_offs.unswept()
 
 
-def test_revocations_are_done_again_from_a_copy(issued):
-    issued.revocations.revoke(
-        selector(subject="u1", block=True), "stolen", event("revoked", authority="blue")
-    )
-    links = issued.audit.read(after=0, limit=100)
-    assert issued.revocations.import_revoked(links) == 0
-    assert len(issued.revocations.blocks("blue")) == 1
-
-
 def test_serials_that_are_not_there_are_passed_over_however_many(blue):
     head = blue.audit.head()
     assert blue.revocations.revoke_serials({"blue": range(1, 5000)}, "none there", event()) == 0
