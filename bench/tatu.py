@@ -109,12 +109,15 @@ class Tatu:
 
     def _manage(self, *words: str) -> None:
         program = Path(sys.executable).with_name("tatu-manage")
-        subprocess.run(
+        done = subprocess.run(
             [program, "--config-file", str(self.config), *words],
-            check=True,
             capture_output=True,
+            text=True,
             timeout=60,
+            check=False,
         )
+        if done.returncode:
+            raise RuntimeError(f"tatu-manage {' '.join(words)}: {done.stderr.strip()}")
 
     @contextmanager
     def serving(
