@@ -28,6 +28,8 @@ def main() -> int:  # noqa: RET503 (its end is the server's)
     except Failed as error:
         sys.stderr.write(f"make serve: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        return 130
     commands = Path(sys.executable).parent
     sys.stdout.write(
         NEXT.format(
