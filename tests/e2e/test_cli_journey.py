@@ -163,6 +163,21 @@ def test_a_key_in_the_agent_is_certified_by_its_proof(alice, agent, tmp_path):
     assert (tmp_path / "mine-cert.pub").exists()
 
 
+def test_a_blocked_key_is_listed_and_certified_again_once_it_is_cleared(alice, tmp_path):
+    key = make_key(tmp_path / "mine")
+    certify = ("usercert", "create", "--public-key", f"{key}.pub")
+    fingerprint = alice.json(*certify)["subject_key"]
+    alice.run("usercert", "revoke", "--subject-key", fingerprint, "--reason", "lost", "--block")
+    alice.run(*certify, status=4)
+    (block,) = alice.json("block", "list")
+    assert (block["kind"], block["value"]) == ("subject-key", fingerprint)
+    assert (block["reason"], block["by"]) == ("lost", "u-root")
+    alice.run("block", "clear", block["id"])
+    assert alice.json("block", "list") == []
+    alice.run("block", "clear", block["id"], status=1)
+    alice.run(*certify)
+
+
 def test_the_sign_in_key_is_not_certified(alice, admin_key):
     result = alice.run("usercert", "create", "--public-key", f"{admin_key}.pub", status=1)
     assert "no key serves two purposes" in result.stderr

@@ -43,6 +43,7 @@ def test_completion_is_a_script_that_bash_reads(tmp_path):
     (tmp_path / "complete").write_text(script)
     subprocess.run(["bash", "-n", tmp_path / "complete"], check=True)
     assert "cmds_usercert='create list revoke show'" in script
+    assert "cmds_block='clear list'" in script
     assert "--principal" in script
 
 

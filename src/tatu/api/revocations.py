@@ -31,7 +31,7 @@ def create(call: Call, authority: Id, body: RevocationRequest) -> RevocationShow
 
 @operation(rule="tatu:blocks:list")
 def list_blocks(call: Call, authority: Id) -> BlockList:
-    """List the users and keys that get no new certificate."""
+    """List the users, keys and hosts that get no new certificate."""
     found = call.parts.ledger.revocations.blocks(authority)
     return BlockList(
         items=[

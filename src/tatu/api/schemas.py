@@ -463,7 +463,7 @@ class RevocationShown(Answer):
 
 
 class BlockShown(Answer):
-    """A user or subject key that gets no new certificate."""
+    """A user, subject key or host that gets no new certificate."""
 
     id: int
     authority: str

@@ -14,6 +14,8 @@ GROUP = "tatu.cli"
 
 COMMANDS = {
     "assignment list": "assignment:AssignmentList",
+    "block clear": "block:BlockClear",
+    "block list": "block:BlockList",
     "ca create": "ca:CaCreate",
     "ca list": "ca:CaList",
     "ca show": "ca:CaShow",

@@ -106,6 +106,16 @@ class Api:
         path = _path("authorities", authority, "revocations")
         return http.ask(self.adapter, "POST", path, resources.Revoked, body=body)
 
+    def blocks(self, authority: str) -> list[resources.Block]:
+        """Return who and what gets no new certificate."""
+        return http.pages(
+            self.adapter, _path("authorities", authority, "blocks"), resources.Block, {}
+        )
+
+    def clear_block(self, authority: str, block: int) -> None:
+        """Lift a block; certificates stay revoked."""
+        http.request(self.adapter, "DELETE", _path("authorities", authority, "blocks", block))
+
     # --- hosts -----------------------------------------------------------------------------
 
     def hosts(self) -> list[resources.Host]:

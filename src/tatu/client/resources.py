@@ -148,6 +148,18 @@ class Revoked(Struct, frozen=True, kw_only=True):
     krl_version: int | None = None
 
 
+class Block(Struct, frozen=True, kw_only=True):
+    """A user, subject key or host that gets no new certificate."""
+
+    id: int
+    authority: str
+    kind: str
+    value: str
+    reason: str
+    by: str
+    at: datetime
+
+
 class HostKey(Struct, frozen=True, kw_only=True):
     """A host's key, by fingerprint."""
 
