@@ -281,6 +281,13 @@ class Config:
     role_map: RoleMap
     statement: Statements
 
+    @property
+    def warnings(self) -> Iterator[str]:
+        """What is wrong unless something outside of the configuration makes it right."""
+        api = self.api
+        if api.tls is None and not api.trusted_proxies and api.bind_host not in _LOOPBACK:
+            yield "[api] listens beyond this machine without TLS: tokens cross the network in clear"
+
 
 def list_opts() -> Iterator[tuple[str, Sequence[cfg.Opt]]]:
     """Return our options (entry point `oslo.config.opts`)."""

@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TatuError as error:
         return _failed(2, error)
     logs.configure(config.log_level)
+    for warning in config.warnings:
+        LOG.warning("insecure", why=warning)
     try:
         _check_port(config)
     except OSError as error:

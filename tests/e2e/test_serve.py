@@ -258,6 +258,17 @@ def test_what_cannot_be_served_is_refused_with_the_reason(api, change, code, why
     assert why in told
 
 
+def test_whoever_listens_beyond_the_machine_in_clear_is_warned(api):
+    api.config.write_text(
+        api.config.read_text().replace("[api]", "[api]\nbind_host = 192.0.2.1")  # nobody's
+    )
+    code, told = api.refused()
+    assert code == 1
+    warning = json.loads(told.splitlines()[0])
+    assert (warning["level"], warning["event"]) == ("warning", "insecure")
+    assert "without TLS" in warning["why"]
+
+
 def test_a_kek_from_the_environment_is_in_no_log(api):
     key = (api.folder / "kek").read_text().strip()
     api.config.write_text(

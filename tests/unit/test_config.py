@@ -151,6 +151,23 @@ def test_on_loopback_the_endpoint_may_be_http(load, host):
     assert load(endpoint=f"http://{host}:8322/").api_endpoint == f"http://{host}:8322"
 
 
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("", 0),
+        ("bind_host = 192.0.2.1", 1),
+        ("bind_host = ::", 1),
+        ("bind_host = ::1", 0),
+        ("bind_host = 192.0.2.1\ntrusted_proxies = 192.0.2.2/32", 0),
+        ("bind_host = 192.0.2.1\ntls_certificate = /x/cert.pem\ntls_key = /x/key.pem", 0),
+    ],
+)
+def test_listening_beyond_the_machine_in_clear_is_warned_of(load, text, count):
+    warnings = list(load(f"[api]\n{text}\n").warnings)
+    assert len(warnings) == count
+    assert all("without TLS" in warning for warning in warnings)
+
+
 def test_a_file_that_is_not_there_is_said_so(tmp_path):
     with pytest.raises(Malformed, match=r"absent\.conf"):
         config.load(["--config-file", str(tmp_path / "absent.conf")])

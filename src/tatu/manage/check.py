@@ -55,7 +55,6 @@ def _check_audit(application: Application) -> None:
 
 
 def _warnings(config: Config) -> Iterator[str]:
-    if config.api.tls is None and config.api.bind_host not in ("127.0.0.1", "::1", "localhost"):
-        yield "[api] has no TLS and listens beyond this machine: tokens cross the network in clear"
+    yield from config.warnings
     if config.api_endpoint.startswith("http://"):
         yield "[DEFAULT] api_endpoint is http: fit for this machine only"
