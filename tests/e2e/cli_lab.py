@@ -220,6 +220,7 @@ class Sshd:
             f"TrustedUserCAKeys {folder}/ca.pub\nAuthorizedPrincipalsFile {folder}/principals\n"
             f"RevokedKeys {folder}/revoked\nAuthorizedKeysFile none\nLogLevel VERBOSE\n"
             f"PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+            f"Subsystem sftp internal-sftp\n"
         )
         Path("/run/sshd").mkdir(exist_ok=True)
         self.process = subprocess.Popen(["/usr/sbin/sshd", "-D", "-f", config, "-E", self.log])

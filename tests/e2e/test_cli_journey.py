@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import urllib.request
@@ -321,6 +322,45 @@ def test_plain_ssh_uses_the_written_configuration(alice, sshd):
         capture_output=True, text=True, env=alice.environment, check=False,
     )  # fmt: skip
     assert (login.returncode, login.stdout) == (0, "in\n"), login.stderr
+
+
+@pytest.fixture
+def configured(alice, sshd):
+    """How whatever runs ssh is told of the written configuration: `ssh` and its first options."""
+    alice.run("ssh-config")
+    return [
+        "ssh", "-F", str(alice.home / ".ssh/tatu/test.conf"), "-o", f"Port={sshd.port}",
+        "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes",
+    ]  # fmt: skip
+
+
+def run_over_ssh(person, *command, **more):
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60,
+        env={**person.environment, **more},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("copies", ["scp", "scp -O", "sftp", *filter(shutil.which, ["rsync"])])
+def test_files_are_copied_by_the_written_configuration(alice, configured, tmp_path, copies):
+    (tmp_path / "there").write_text("copied\n")
+    program, *options = copies.split()
+    options += ["-e", shlex.join(configured)] if program == "rsync" else configured[1:]
+    source = f"root@{ADDRESS}:{tmp_path}/there"
+    run_over_ssh(alice, program, *options, source, tmp_path / "here")
+    assert (tmp_path / "here").read_text() == "copied\n"
+
+
+def test_git_clones_and_pushes_by_the_written_configuration(alice, configured, tmp_path):
+    git = ("git", "-c", "user.name=alice", "-c", "user.email=alice@blue.example")
+    over = {"GIT_SSH_COMMAND": shlex.join(configured)}
+    there, here = tmp_path / "there.git", tmp_path / "here"
+    run_over_ssh(alice, "git", "init", "-q", "--bare", "-b", "main", there)
+    run_over_ssh(alice, "git", "clone", "-q", f"root@{ADDRESS}:{there}", here, **over)
+    run_over_ssh(alice, *git, "-C", here, "commit", "-q", "--allow-empty", "-m", "Pushed")
+    run_over_ssh(alice, "git", "-C", here, "push", "-q", "origin", "HEAD:main", **over)
+    run_over_ssh(alice, "git", "-C", there, "rev-parse", "-q", "--verify", "main")
 
 
 def test_the_configuration_leaves_other_hosts_alone(alice, sshd):
