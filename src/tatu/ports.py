@@ -682,6 +682,10 @@ class Directory(Protocol):
         Empty when either is gone or disabled.
         """
 
+    @abstractmethod
+    def holds_anywhere(self, user_id: str, role_name: str) -> bool:
+        """Whether a user has a role of this name in any project, a disabled one too."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BearerToken:
@@ -727,7 +731,11 @@ class SignIns(Protocol):
 
     @abstractmethod
     def expire(self, now: datetime) -> int:
-        """Remove challenges and tokens that ended a day ago (the one retention without a flag)."""
+        """Remove challenges, tokens, kept answers and counts of requests that ended a day ago.
+
+        Return how many challenges and tokens. No facts are among them: those only `Ledger.prune`
+        removes.
+        """
 
 
 class Secrets(Protocol):
@@ -855,6 +863,17 @@ class Ledger(Protocol):
         """After a restore.
 
         Skip serials and versions past the high-water marks, re-import revocations (S3).
+        """
+
+    @abstractmethod
+    def prune(
+        self, before: datetime, event: Event, *, certificates: bool, dry_run: bool
+    ) -> Mapping[str, int]:
+        """Remove what ended before a time; return how many rows of each kind.
+
+        Superseded publications with their KRLs, swept cut-offs and cleared blocks; certificates
+        that had expired, revoked or not, only when asked for. Never an event. With `dry_run` they
+        are only counted. Raises `Malformed` for a time within `authority.SKEW` (S18).
         """
 
     @abstractmethod

@@ -264,9 +264,29 @@ def test_a_server_is_reloaded_stopped_and_brought_up_to_date(operator):
     assert serial_of(operator.caller().issue(operator.api)) > serial
 
 
+@pytest.mark.slow
+def test_what_nothing_needs_is_removed_while_the_server_runs(operator):
+    caller = operator.caller()
+    serial = serial_of(caller.issue(operator.api))
+    said = operator.do("retention")
+    assert ["0 to remove", "0 removed", "0 removed"] == re.findall(r"publications: (.*)", said)
+    assert "certificates: 0 removed" in said
+    path = f"/v2/authorities/{caller.authority}/certificates/{serial}/status"
+    assert operator.api.ask("GET", path, token=caller.token)[1]["status"] == "valid"
+    operator.shell("tatu-manage check")
+    said = operator.shell("tatu-manage db prune --older-than 1", fails=True)
+    assert "48 hours" in said
+
+
 def test_every_block_of_the_runbooks_is_run_by_a_test():
     counts = {
         name: len(blocks(name, "sqlite"))
-        for name in ("install", "backup-and-restore", "keys", "upgrade-and-stop")
+        for name in ("install", "backup-and-restore", "keys", "upgrade-and-stop", "retention")
     }
-    assert counts == {"install": 3, "backup-and-restore": 6, "keys": 7, "upgrade-and-stop": 3}
+    assert counts == {
+        "install": 3,
+        "backup-and-restore": 6,
+        "keys": 7,
+        "upgrade-and-stop": 3,
+        "retention": 2,
+    }

@@ -1,18 +1,20 @@
 """The ledger: its parts over one database."""
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Self
 
 from sqlalchemy import bindparam, exists, select, update
 
-from tatu.core.audit import Link
+from tatu.core.audit import Event, Link
+from tatu.core.authority import SKEW
 from tatu.core.certificate import CertificateType
-from tatu.core.errors import Conflict, RolledBack, TatuError, Unavailable
+from tatu.core.errors import Conflict, Malformed, RolledBack, TatuError, Unavailable
 from tatu.core.keys import PublicKey
 from tatu.ports import Clock, Ledger
-from tatu.store import restoring, revision
+from tatu.store import restoring, retention, revision
 from tatu.store.audit import SqlAudit
 from tatu.store.auditcopy import AuditCopy, NoCopy
 from tatu.store.authorities import Snapshots, SqlAuthorities
@@ -143,6 +145,18 @@ class SqlLedger(Ledger):
             self._database.copy.check(*self._database.head())
         except RolledBack:  # the database has gone on by itself after it was restored
             self._database.copy.start_again(self._database.links)
+
+    def prune(
+        self, before: datetime, event: Event, *, certificates: bool, dry_run: bool
+    ) -> Mapping[str, int]:
+        """Remove what ended before a time."""
+        if before > self._clock() - SKEW:
+            raise Malformed(
+                f"what ended within {SKEW // timedelta(hours=1)} hours is still needed"
+            )
+        return retention.prune(
+            self._database, before, event, expired=certificates, dry_run=dry_run
+        )
 
     def close(self) -> None:
         """Commit what waits, then let go."""
