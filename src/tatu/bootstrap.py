@@ -5,14 +5,17 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from tatu.config import Config, refuse_unknown
-from tatu.core.errors import TatuError, Unavailable
+from tatu.core.errors import Malformed, TatuError, Unavailable
 from tatu.drivers import loading
 from tatu.drivers.identity.local import Local
+from tatu.drivers.keystore import kek
+from tatu.drivers.keystore.local import Local as LocalKeys
 from tatu.drivers.verifier.cryptography import CryptographyVerifier
 from tatu.ports import Clock, IdentityProvider, KeyStore, Ledger, Randomness, Verifier
 from tatu.service import enrolment, statements
@@ -24,7 +27,9 @@ from tatu.service.issuance import Issuance
 from tatu.service.revocation import Revocation
 from tatu.service.signin import SignIn
 from tatu.service.statements import Statements
+from tatu.store import auditcopy, standbys
 from tatu.store.ledger import SqlLedger
+from tatu.store.upkeep import Upkeep
 
 if TYPE_CHECKING:
     import falcon
@@ -65,6 +70,19 @@ class Application:
             "identity": self.identities.check,
         }
 
+    @property
+    def embedded_keys(self) -> LocalKeys:
+        """The embedded key store. Raises `Malformed` when another is configured."""
+        if not isinstance(self.keystore, LocalKeys):
+            raise Malformed("[keystore] driver is not local: its keys are kept elsewhere")
+        return self.keystore
+
+    def check_standbys(self) -> None:
+        """Raise `Unavailable` unless every configured replica is synchronous (S23)."""
+        database = self.config.database
+        if database.synchronous_standbys:
+            standbys.check(database.connection, database.synchronous_standbys)
+
 
 def now() -> datetime:
     """Return the time now."""
@@ -80,6 +98,20 @@ def open_ledger(config: Config, *, exclusive: bool = False) -> Ledger:
         exclusive=exclusive,
         pool_size=config.database.pool_size,
     )
+
+
+def upkeep(config: Config) -> Upkeep:
+    """Return what is done to the ledger's database beside the ledger."""
+    return Upkeep(url=config.database.connection)
+
+
+def new_kek(file: Path) -> bool:
+    """Make a key-encryption key, the current one of a file; return whether it has older ones."""
+    return kek.add_to_file(file, os.urandom)
+
+
+read_audit_copy = auditcopy.read
+audit_line = auditcopy.line
 
 
 def check_config(config: Config) -> None:

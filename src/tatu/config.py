@@ -286,7 +286,7 @@ class Config:
         """What is wrong unless something outside of the configuration makes it right."""
         api = self.api
         if api.tls is None and not api.trusted_proxies and api.bind_host not in _LOOPBACK:
-            yield "[api] listens beyond this machine without TLS: tokens cross the network in clear"
+            yield "[api] listens beyond this machine without TLS: tokens cross it in clear"
 
 
 def list_opts() -> Iterator[tuple[str, Sequence[cfg.Opt]]]:

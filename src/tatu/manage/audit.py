@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tatu import bootstrap
 from tatu.bootstrap import Application
 from tatu.core import audit
 from tatu.core.audit import GENESIS, Checkpoint, Link
@@ -17,7 +18,6 @@ from tatu.core.sshsig import Namespace, SshSignature
 from tatu.manage import opening
 from tatu.ports import Audit
 from tatu.service.audit import SignedCheckpoint
-from tatu.store import auditcopy
 
 _PAGE = 1000
 
@@ -72,7 +72,7 @@ def _verify(parsed: argparse.Namespace) -> None:
 def _kept(application: Application, parsed: argparse.Namespace) -> Iterator[tuple[int, str]]:
     """Yield what the chain must hold: sequences and hashes."""
     if parsed.copy is not None:
-        yield audit.check(auditcopy.read(parsed.copy))
+        yield audit.check(bootstrap.read_audit_copy(parsed.copy))
     if parsed.checkpoint is not None:
         checkpoint = _checked(application, _read(parsed.checkpoint))
         yield checkpoint.sequence, checkpoint.hash
@@ -80,7 +80,7 @@ def _kept(application: Application, parsed: argparse.Namespace) -> Iterator[tupl
 
 def _export(parsed: argparse.Namespace) -> None:
     with opening.application(parsed) as application:
-        lines = (auditcopy.line(link).decode() for link in _chain(application.ledger.audit))
+        lines = (bootstrap.audit_line(link).decode() for link in _chain(application.ledger.audit))
         _write(parsed.file, lines)
 
 

@@ -7,7 +7,6 @@ from tatu.bootstrap import Application
 from tatu.config import Config
 from tatu.core.errors import TatuError, Unavailable
 from tatu.manage import opening
-from tatu.store import standbys
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -39,12 +38,7 @@ def _checks(application: Application, config: Config) -> Iterator[tuple[str, Cal
     for name, check in application.checks.items():
         yield f"{name} ({names[name]})" if name in names else name, check
     if config.database.synchronous_standbys:
-        yield (
-            "standbys",
-            lambda: standbys.check(
-                config.database.connection, config.database.synchronous_standbys
-            ),
-        )
+        yield "standbys", application.check_standbys
     yield "audit key", lambda: _check_audit(application)
 
 

@@ -1,16 +1,14 @@
 """`tatu-manage keystore`: key-encryption keys of the embedded key store."""
 
 import argparse
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from tatu import bootstrap
 from tatu.bootstrap import Application
 from tatu.core.audit import SYSTEM
 from tatu.core.authority import KeyState, Purpose
-from tatu.core.errors import Malformed, NotFound, TatuError, Unavailable
-from tatu.drivers.keystore import kek
-from tatu.drivers.keystore.local import Local
+from tatu.core.errors import NotFound, TatuError
 from tatu.manage import opening
 from tatu.service.audit import event
 
@@ -43,25 +41,8 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 
 
 def _new_key(parsed: argparse.Namespace) -> None:
-    """Write the new key beside and rename: the old ones are never lost on the way."""
     path: Path = parsed.file
-    older = ""
-    if path.exists() or path.is_symlink():
-        kek.from_file(path)
-        older = path.read_text()
-    beside = path.with_name(f"{path.name}.new")
-    try:
-        handle = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(f"{kek.new_line(os.urandom)}\n{older}")
-            file.flush()
-            os.fsync(handle)
-        beside.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        os.fsync(folder)
-        os.close(folder)
-    except OSError as error:
-        raise Unavailable(f"{error.filename or path}: {error.strerror}") from error
+    older = bootstrap.new_kek(path)
     print(f"made a key in {path}; keep a copy in a safe place, away from the database's backups")
     if older:
         print("restart tatu-api, run `tatu-manage keystore rewrap`, then remove the older lines")
@@ -69,13 +50,13 @@ def _new_key(parsed: argparse.Namespace) -> None:
 
 def _rewrap(parsed: argparse.Namespace) -> None:
     with opening.application(parsed) as application:
-        count = _local(application).rewrap()
+        count = application.embedded_keys.rewrap()
     print(f"wrapped {count} secrets anew; all are under the current key")
 
 
 def _check(parsed: argparse.Namespace) -> int:
     with opening.application(parsed) as application:
-        store = _local(application)
+        store = application.embedded_keys
         names = store.names()
         older, failed = 0, 0
         for name in names:
@@ -90,7 +71,7 @@ def _check(parsed: argparse.Namespace) -> int:
 
 def _abandon(parsed: argparse.Namespace) -> None:
     with opening.application(parsed) as application:
-        lost = _local(application).abandon()
+        lost = application.embedded_keys.abandon()
         application.ledger.audit.append(
             event(
                 "keystore.abandoned",
@@ -126,9 +107,3 @@ def _rotations(application: Application) -> Iterator[str]:
         marker = page.marker
         if marker is None:
             return
-
-
-def _local(application: Application) -> Local:
-    if not isinstance(application.keystore, Local):
-        raise Malformed("[keystore] driver is not local: its keys are kept elsewhere")
-    return application.keystore

@@ -121,6 +121,32 @@ def from_file(path: Path) -> Keks:
         os.close(handle)
 
 
+def add_to_file(path: Path, randomness: Randomness) -> bool:
+    """Make a new KEK the current one of a file; durable on return. Raises `Unavailable`.
+
+    Return whether the file had some. They are kept: it is written beside and renamed, so that
+    they are never lost on the way.
+    """
+    older = ""
+    if path.exists() or path.is_symlink():
+        from_file(path)
+        older = path.read_text()
+    beside = path.with_name(f"{path.name}.new")
+    try:
+        handle = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(f"{new_line(randomness)}\n{older}")
+            file.flush()
+            os.fsync(handle)
+        beside.rename(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(folder)
+        os.close(folder)
+    except OSError as error:
+        raise Unavailable(f"{error.filename or path}: {error.strerror}") from error
+    return bool(older)
+
+
 def from_environment(variable: str) -> Keks:
     """Take the KEKs of an environment variable out of it; raises `Unavailable`.
 
