@@ -180,9 +180,22 @@ def test_what_is_no_signature_is_malformed(sign_ins):
 
 def test_administrators_may_be_held_to_security_keys_others_not(sign_ins):
     sign_ins.service = replace(sign_ins.service, hardware_keys_for_administrators=True)
-    refusal(lambda: sign_ins.sign_in("ann", purpose=SignInPurpose.ADMINISTER))
-    sign_ins.sign_in("ann")
+    for purpose in SignInPurpose:
+        assert "security key" in refusal(lambda p=purpose: sign_ins.sign_in("ann", purpose=p))
+        assert "security key" not in refusal(
+            lambda p=purpose: sign_ins.sign_in("ann", sign_ins.keys["bob"], purpose=p)
+        )
     sign_ins.sign_in("bob", purpose=SignInPurpose.ADMINISTER)
+
+
+def test_an_administrators_software_key_administers_from_no_other_project(sign_ins):
+    sign_ins.service = replace(sign_ins.service, hardware_keys_for_administrators=True)
+    sign_ins.deployment.assign("ann", "member", project="red")
+    refused = refusal(
+        lambda: sign_ins.sign_in("ann", project="red", purpose=SignInPurpose.ADMINISTER)
+    )
+    assert "security key" in refused
+    assert not sign_ins.sign_in("ann", project="red").identity.fresh
 
 
 def test_a_loss_while_signing_in_is_after_the_mark(sign_ins):

@@ -29,6 +29,10 @@ ADMINISTRATOR = "admin"
 _REFUSED = "this key does not sign this user in to this project"
 
 
+class _SecurityKeyNeeded(Denied):
+    """The key is the user's own, and not of the kind that their roles ask for."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SignedIn:
     """A new token, told this once, and whom it speaks for."""
@@ -42,8 +46,9 @@ class SignIn:
     """Signs the users of the embedded directory in.
 
     `url` is where callers reach this deployment; `forget` drops what a cache knows of the token
-    with that digest. With `hardware_keys_for_administrators` an administrator's key must be a
-    security key to administer; the `Verifier` sees to the touch.
+    with that digest. With `hardware_keys_for_administrators` no other key than a security key
+    gets an administrator a token that has the role or changes the directory; the `Verifier` sees
+    to the touch. That a key is made in hardware is not attested: whoever adds it answers for that.
     """
 
     ledger: Ledger
@@ -75,7 +80,8 @@ class SignIn:
         """Give a token for an armored SSHSIG (`login@tatu`) over the challenge's message.
 
         The challenge is used up, whatever comes of it. Raises `Unauthenticated`, with one text
-        for all reasons, or `Malformed` for what is no signature.
+        for all reasons (but one: an administrator's own key that is no security key), or
+        `Malformed` for what is no signature.
         """
         signed = SshSignature.parse(signature)
         challenge = self.ledger.sign_ins.redeem_challenge(challenge_id, self.clock())
@@ -86,6 +92,9 @@ class SignIn:
             raise Unauthenticated(_REFUSED) from None
         try:
             identity = self._identify(challenge, signed.public_key, mark)
+        except _SecurityKeyNeeded as error:  # told: whoever gets here has the user's own key
+            self._audit_refusal(challenge, signed.public_key, str(error), request_id)
+            raise Unauthenticated(str(error)) from None
         except (Denied, NotFound) as error:
             self._audit_refusal(challenge, signed.public_key, str(error), request_id)
             raise Unauthenticated(_REFUSED) from None
@@ -140,14 +149,21 @@ class SignIn:
             expires_at=now + (FRESH_LIFETIME if fresh else TOKEN_LIFETIME),
             fresh=fresh,
         )
-        if (
-            fresh
-            and self.hardware_keys_for_administrators
-            and ADMINISTRATOR in identity.role_names
-            and not public_key.hardware
-        ):
-            raise Denied("administrators need a security key")
+        if self.hardware_keys_for_administrators and not public_key.hardware:
+            self._check_no_administrator(identity)
         return identity
+
+    def _check_no_administrator(self, identity: Identity) -> None:
+        """Refuse what a software key of an administrator could do harm with.
+
+        A token with the role; and any that may change the directory, wherever the role is held:
+        else a copied key adds a security key made in software.
+        """
+        if ADMINISTRATOR in identity.role_names or (
+            identity.fresh
+            and self.ledger.directory.holds_anywhere(identity.subject, ADMINISTRATOR)
+        ):
+            raise _SecurityKeyNeeded("an administrator signs in with a security key (sk-…) here")
 
     def _audit_refusal(
         self, challenge: Challenge, key: PublicKey, reason: str, request_id: str

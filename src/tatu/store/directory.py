@@ -326,15 +326,19 @@ class SqlDirectory(Directory):
 
     def effective_roles(self, user_id: str, project_id: str) -> frozenset[Role]:
         """Return the roles of a user in a project, in one query: at one moment."""
+        asked = {"user_id": user_id, "project_id": project_id}
+        with self._database.read() as connection:
+            rows = connection.execute(_EFFECTIVE_ROLES, asked)
+            return frozenset(Role(id=row.id, name=row.name) for row in rows)
+
+    def holds_anywhere(self, user_id: str, role_name: str) -> bool:
+        """Whether a user has a role of this name in any project."""
         mine = select(members.c.group).where(members.c.user == user_id)
         query = (
-            select(roles.c.id, roles.c.name)
+            select(roles.c.id)
             .join(assignments, assignments.c.role == roles.c.id)
-            .join(projects, projects.c.id == assignments.c.project)
             .where(
-                projects.c.id == project_id,
-                projects.c.enabled,
-                exists().where(users.c.id == user_id, users.c.enabled),
+                roles.c.name == role_name,
                 or_(
                     _held("user", user_id),
                     and_(assignments.c.kind == "group", assignments.c.holder.in_(mine)),

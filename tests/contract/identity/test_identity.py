@@ -1,5 +1,6 @@
 """What every `IdentityProvider` promises."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -214,6 +215,17 @@ def test_a_token_whose_key_was_taken_away_is_worth_nothing(local):
     local.deployment.ledger.directory.remove_key("id-ann", local.key, local.event())
     with pytest.raises(Unauthenticated):
         local.provider.authenticate(request)
+
+
+def test_a_token_of_a_software_key_never_administers_where_security_keys_are_asked_for(local):
+    local.provider = replace(local.provider, hardware_keys_for_administrators=True)
+    local.deployment.assign("ann", "member", project="red")
+    for project, fresh in (("blue", False), ("blue", True), ("red", True)):
+        request = local.request("ann", project, fresh=fresh)
+        with pytest.raises(Unauthenticated, match="security key"):
+            local.provider.authenticate(request)
+    assert not local.provider.authenticate(local.request("ann", "red")).fresh
+    assert local.provider.authenticate(local.request("bob", "blue", fresh=True)).fresh
 
 
 def test_a_user_named_like_another_ones_id_is_not_taken_for_them(local):

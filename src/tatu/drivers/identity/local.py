@@ -14,6 +14,7 @@ from tatu.drivers.loading import Driver
 from tatu.ports import Clock, CutOffs, Directory, IdentityProvider, Request, SignIns
 
 ISSUER = "local"
+ADMINISTRATOR = "admin"
 CACHED = timedelta(seconds=10)
 _MAX_CACHED = 4096
 
@@ -68,12 +69,12 @@ class Local(IdentityProvider):
             user = self.directory.user(token.user)
         except NotFound:
             raise Unauthenticated("the token's user is gone") from None
-        keys = {key.public_key.fingerprint for key in self.directory.keys(user.id)}
+        keys = {key.public_key.fingerprint: key.public_key for key in self.directory.keys(user.id)}
         # Taking a key away ends its tokens; one that was just being made could have been missed.
         if not user.enabled or user.id != token.user or token.key not in keys:
             raise Unauthenticated("the token's user or key is disabled")
         project = token.project
-        return Identity(
+        identity = Identity(
             issuer=ISSUER,
             subject=user.id,
             name=user.name,
@@ -86,6 +87,17 @@ class Local(IdentityProvider):
             expires_at=token.expires_at,
             fresh=token.fresh,
         )
+        # The role, or the option, may be younger than the token.
+        if (
+            self.hardware_keys_for_administrators
+            and not keys[token.key].hardware
+            and (
+                ADMINISTRATOR in identity.role_names
+                or (token.fresh and self.directory.holds_anywhere(user.id, ADMINISTRATOR))
+            )
+        ):
+            raise Unauthenticated("an administrator signs in with a security key (sk-…) here")
+        return identity
 
     def _remembered(self, digest: str) -> Identity | None:
         with self._lock:
@@ -127,7 +139,9 @@ OPTIONS = (
     cfg.BoolOpt(
         "hardware_keys_for_administrators",
         default=False,
-        help="Whoever has the role admin signs in to administer with a security key (FIDO) only.",
+        help="Whoever has the role admin in any project needs a security key (FIDO): another key"
+        " signs them in only where they are no administrator, and never to administer. Keys are"
+        " not attested: that one is made in hardware is the word of whoever adds it.",
     ),
 )
 
