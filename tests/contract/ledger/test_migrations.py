@@ -5,7 +5,7 @@ import contextlib
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import MetaData, Table, inspect, text
 
 from tatu.ports import RevocationSelector
 from tatu.store import migrations, revision
@@ -52,16 +52,85 @@ def test_every_database_is_another_deployment(ledger, tmp_path):
     other.dispose()
 
 
+# What a ledger may hold at each revision, in columns of that revision: the code's tables are the
+# newest one's. Whoever adds a revision adds its rows here, and says below how they read.
+ROWS = {
+    "0001": (
+        ("projects", {"id": "blue", "name": "Blue", "enabled": True}),
+        ("users", {"id": "u1", "name": "ann", "enabled": True}),
+        (
+            "authorities",
+            {"id": "blue", "name": "Blue", "profile": "{}", "created_at": 1, "revision": 0},
+        ),
+        (
+            "certificates",
+            {
+                "sequence": 1,
+                "authority": "blue",
+                "serial": 7,
+                "type": 1,
+                "key_id": "ann_7",
+                "principals": '["member"]',
+                "subject_key": "SHA256:s",
+                "signature_key": "SHA256:c",
+                "valid_after": 1,
+                "valid_before": 2,
+                "issued_at": 1,
+                "issuer": "local",
+                "subject": "u1",
+                "user_name": "ann",
+                "roles": '["r1"]',
+                "blob": b"",
+                "revoked_at": 1,
+                "revoked_reason": "lost",
+                "revoked_by": "u1",
+            },
+        ),
+        (
+            "cut_offs",
+            {"mark": 1, "topic": "user:u1", "reason": "gone", "at": 1, "swept": False},
+        ),
+        (
+            "publications",
+            {
+                "authority": "blue",
+                "version": 9,
+                "revision": 0,
+                "statement": b"s",
+                "signature": "g",
+                "krl_version": 9,
+                "issued_at": 1,
+                "expires_at": 2,
+            },
+        ),
+    ),
+}
+
+
 def test_each_revision_runs_with_data_from_the_one_before(new_url):
-    """The newest schema takes data; whoever adds a revision fills the one before it here."""
     for each in migrations.revisions():
         migrations.migrate(new_url, each)
+        assert each in ROWS, f"revision {each} has no rows to be carried on to the next one"
+        engine = make_engine(new_url, pool_size=1)
+        with engine.execution_options(writes=True).begin() as connection:
+            for name, row in ROWS[each]:
+                table = Table(name, MetaData(), autoload_with=connection)
+                connection.execute(table.insert(), row)
+        engine.dispose()
+    assert list(migrations.revisions()) == list(ROWS)
     ledger = SqlLedger.open(new_url, state_dir=None, clock=lambda: NOW)
     with contextlib.closing(ledger):
-        ledger.authorities.create(authority(), event())
-        ledger.certificates.record(user_certificate(1), event())
-        migrations.migrate(new_url)
-        assert ledger.certificates.get("blue", 1, scope=None).subject == "u1"
+        found = ledger.certificates.get("blue", 7, scope=None)
+        assert (found.principals, found.roles, found.revoked_reason) == (
+            ("member",),
+            ("r1",),
+            "lost",
+        )
+        assert ledger.directory.user("ann").id == "u1"
+        assert ledger.publications.newest("blue").version == 9
+        assert [sweep.topic for sweep in ledger.cut_offs.unswept()] == ["user:u1"]
+        ledger.authorities.touch()
+        ledger.check()
 
 
 @pytest.mark.parametrize("new_url", [slow("postgresql"), slow("mariadb")], indirect=True)
