@@ -274,9 +274,9 @@ def test_a_name_that_no_path_takes_is_found_in_the_list(server):
     server.answers["/v2/users/Eve%20E"] = (400, {}, {"detail": "no id"})
     server.answers["/v2/users"] = (200, {}, {"items": [named], "links": {}})
     found = api(server, kept=session_until(minutes=5))
-    assert found.thing("users", "Bob B").id == "u-2"
+    assert found.entry("users", "Bob B").id == "u-2"
     with pytest.raises(errors.Malformed):
-        found.thing("users", "Eve E")
+        found.entry("users", "Eve E")
 
 
 def test_a_server_that_is_not_there_is_unavailable():

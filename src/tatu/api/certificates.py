@@ -132,7 +132,7 @@ def status(call: Call, authority: Id, serial: Serial) -> CertificateStatus:
         serial=serial,
         type="user" if found.type is CertificateType.USER else "host",
         status=state,
-        revoked_at=shown.when_ever(found.revoked_at),
+        revoked_at=shown.when_or_none(found.revoked_at),
         reason=found.revoked_reason,
     )
 

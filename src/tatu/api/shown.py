@@ -27,7 +27,7 @@ def when(moment: datetime) -> datetime:
     return moment.replace(microsecond=0)
 
 
-def when_ever(moment: datetime | None) -> datetime | None:
+def when_or_none(moment: datetime | None) -> datetime | None:
     """Cut a time to the second, if there is one."""
     return None if moment is None else when(moment)
 
@@ -67,8 +67,8 @@ def authority(found: Authority) -> AuthorityShown:
                 public_key=key.public_key.line,
                 fingerprint=key.public_key.fingerprint,
                 created_at=when(key.created_at),
-                retired_at=when_ever(key.retired_at),
-                revoked_at=when_ever(key.revoked_at),
+                retired_at=when_or_none(key.retired_at),
+                revoked_at=when_or_none(key.revoked_at),
             )
             for key in found.keys
         ],
@@ -99,7 +99,7 @@ def certificate(
         subject=found.subject or None,
         user_name=found.user_name or None,
         host=found.host or None,
-        revoked_at=when_ever(found.revoked_at),
+        revoked_at=when_or_none(found.revoked_at),
         revoked_reason=found.revoked_reason,
         certificate=found.line if line else None,
         left_out=None
@@ -121,6 +121,6 @@ def host(found: Host) -> HostShown:
             HostKeyShown(fingerprint=PublicKey.parse(line).fingerprint) for line in found.host_keys
         ],
         created_at=when(found.created_at),
-        enrolled_at=when_ever(found.enrolled_at),
-        refused_at=when_ever(found.refused_at),
+        enrolled_at=when_or_none(found.enrolled_at),
+        refused_at=when_or_none(found.refused_at),
     )

@@ -19,7 +19,7 @@ class AssignmentList(Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
         filters = {
-            noun: self.api.thing(f"{noun}s", name).id
+            noun: self.api.entry(f"{noun}s", name).id
             for noun in ("project", "user", "group")
             if (name := getattr(parsed_args, noun)) is not None
         }

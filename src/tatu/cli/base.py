@@ -42,11 +42,11 @@ class Command(_Connected, command.Command):
 
 
 class Lister(_Connected, command.Lister):
-    """A command that lists things."""
+    """A command that lists resources."""
 
 
 class ShowOne(_Connected, command.ShowOne):
-    """A command that shows one thing."""
+    """A command that shows one resource."""
 
 
 class Words(FormattableColumn[Sequence[str]]):
@@ -74,15 +74,17 @@ def shown(value: object) -> object:
 
 
 def table(
-    columns: Sequence[str], things: Iterable[object]
+    columns: Sequence[str], resources: Iterable[object]
 ) -> tuple[Sequence[str], list[tuple[object, ...]]]:
-    """Return what a `Lister` shows: these attributes of each thing."""
-    return columns, [tuple(shown(getattr(thing, name)) for name in columns) for thing in things]
+    """Return what a `Lister` shows: these attributes of each resource."""
+    return columns, [
+        tuple(shown(getattr(resource, name)) for name in columns) for resource in resources
+    ]
 
 
-def one(columns: Sequence[str], thing: object) -> tuple[Sequence[str], list[object]]:
-    """Return what a `ShowOne` shows: these attributes of a thing."""
-    return columns, [shown(getattr(thing, name)) for name in columns]
+def attributes(columns: Sequence[str], resource: object) -> tuple[Sequence[str], list[object]]:
+    """Return what a `ShowOne` shows: these attributes of a resource."""
+    return columns, [shown(getattr(resource, name)) for name in columns]
 
 
 def duration(text: str) -> timedelta:

@@ -2,6 +2,9 @@
 
 import argparse
 from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from tatu.cli.base import ShowOne, attributes
 
 COLUMNS = (
     "serial",
@@ -30,3 +33,23 @@ def filters(args: argparse.Namespace, more: Iterable[str]) -> dict[str, str]:
     """Return the filters that were given."""
     names = ("authority", "subject_key", "live", "revoked", *more)
     return {name: value for name in names if (value := getattr(args, name)) is not None}
+
+
+class ShowCertificate(ShowOne):
+    """Show a certificate of one type, with what only that type has: its `own` columns."""
+
+    type: ClassVar[str]
+    own: ClassVar[tuple[str, ...]]
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Say which."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("serial", type=int)
+        parser.add_argument("--authority", metavar="ID", help="(default: your project's)")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Ask the server."""
+        authority = self.own_or(parsed_args.authority)
+        found = self.api.certificate(self.type, authority, parsed_args.serial)
+        return attributes((*COLUMNS, "signature_key", *self.own, "certificate"), found)

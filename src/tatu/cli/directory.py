@@ -3,26 +3,26 @@
 import argparse
 from typing import Any, ClassVar
 
-from tatu.cli.base import Command, Lister, ShowOne, one, table
+from tatu.cli.base import Command, Lister, ShowOne, attributes, table
 
 
-class _Noun:
-    """A command about one kind of thing."""
+class _OfKind:
+    """A command about one kind of entry: `kind` is its plural, as it stands in the API's paths."""
 
-    nouns: ClassVar[str]
+    kind: ClassVar[str]
     columns: ClassVar[tuple[str, ...]] = ("id", "name", "enabled")
 
 
-class ListThings(_Noun, Lister):
-    """List things."""
+class ListEntries(_OfKind, Lister):
+    """List the entries."""
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
-        return table(self.columns, self.api.things(self.nouns))
+        return table(self.columns, self.api.entries(self.kind))
 
 
-class CreateThing(_Noun, ShowOne):
-    """Add a thing."""
+class CreateEntry(_OfKind, ShowOne):
+    """Add an entry."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Say what it is called."""
@@ -34,33 +34,35 @@ class CreateThing(_Noun, ShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server, with a fresh sign-in."""
         api = self.connection.administering()
-        return one(self.columns, api.create_thing(self.nouns, parsed_args.name, parsed_args.id))
+        return attributes(
+            self.columns, api.create_entry(self.kind, parsed_args.name, parsed_args.id)
+        )
 
 
-class _One(_Noun):
-    """A command about one thing."""
+class _OneEntry(_OfKind):
+    """A command about one entry."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Say which."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)  # type: ignore[misc]
-        parser.add_argument(self.nouns.removesuffix("s"), help="its id or name")
+        parser.add_argument(self.kind.removesuffix("s"), help="its id or name")
         return parser
 
     def named(self, args: argparse.Namespace) -> str:
         """Return what was named."""
-        return str(getattr(args, self.nouns.removesuffix("s")))
+        return str(getattr(args, self.kind.removesuffix("s")))
 
 
-class ShowThing(_One, ShowOne):
-    """Show a thing."""
+class ShowEntry(_OneEntry, ShowOne):
+    """Show an entry."""
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
-        return one(self.columns, self.api.thing(self.nouns, self.named(parsed_args)))
+        return attributes(self.columns, self.api.entry(self.kind, self.named(parsed_args)))
 
 
-class SetThing(_One, ShowOne):
-    """Enable or disable a thing."""
+class SetEntry(_OneEntry, ShowOne):
+    """Enable or disable an entry."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Say which of the two."""
@@ -73,16 +75,16 @@ class SetThing(_One, ShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server, with a fresh sign-in."""
         api = self.connection.administering()
-        found = api.thing(self.nouns, self.named(parsed_args))
-        return one(
-            self.columns, api.enable_thing(self.nouns, found.id, enabled=parsed_args.enabled)
+        found = api.entry(self.kind, self.named(parsed_args))
+        return attributes(
+            self.columns, api.enable_entry(self.kind, found.id, enabled=parsed_args.enabled)
         )
 
 
-class DeleteThing(_One, Command):
-    """Delete a thing."""
+class DeleteEntry(_OneEntry, Command):
+    """Delete an entry."""
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Ask the server, with a fresh sign-in."""
         api = self.connection.administering()
-        api.delete_thing(self.nouns, api.thing(self.nouns, self.named(parsed_args)).id)
+        api.delete_entry(self.kind, api.entry(self.kind, self.named(parsed_args)).id)

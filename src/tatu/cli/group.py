@@ -7,31 +7,31 @@ from tatu.cli import directory
 from tatu.cli.base import Command, Lister, table
 
 
-class GroupList(directory.ListThings):
+class GroupList(directory.ListEntries):
     """List the groups."""
 
-    nouns = "groups"
+    kind = "groups"
     columns = ("id", "name")
 
 
-class GroupShow(directory.ShowThing):
+class GroupShow(directory.ShowEntry):
     """Show a group."""
 
-    nouns = "groups"
+    kind = "groups"
     columns = ("id", "name")
 
 
-class GroupCreate(directory.CreateThing):
+class GroupCreate(directory.CreateEntry):
     """Add a group."""
 
-    nouns = "groups"
+    kind = "groups"
     columns = ("id", "name")
 
 
-class GroupDelete(directory.DeleteThing):
+class GroupDelete(directory.DeleteEntry):
     """Delete a group and its assignments."""
 
-    nouns = "groups"
+    kind = "groups"
 
 
 class GroupMemberList(Lister):
@@ -45,7 +45,7 @@ class GroupMemberList(Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
-        group = self.api.thing("groups", parsed_args.group)
+        group = self.api.entry("groups", parsed_args.group)
         return table(("id", "name", "enabled"), self.api.members(group.id))
 
 
@@ -65,7 +65,7 @@ class _Membership(Command):
         """Ask the server, with a fresh sign-in."""
         api = self.connection.administering()
         group, user = (
-            api.thing(f"{noun}s", getattr(parsed_args, noun)) for noun in ("group", "user")
+            api.entry(f"{noun}s", getattr(parsed_args, noun)) for noun in ("group", "user")
         )
         api.set_member(group.id, user.id, member=self.member)
 

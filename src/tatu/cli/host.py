@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from tatu.cli.base import Command, Lister, ShowOne, one, shown, table
+from tatu.cli.base import Command, Lister, ShowOne, attributes, shown, table
 
 _COLUMNS = ("id", "names", "addresses", "state", "enrolled_at", "refused_at")
 
@@ -33,7 +33,7 @@ class HostShow(_OneHost, ShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
         host = self.api.host(self.own_or(parsed_args.authority), parsed_args.host)
-        names, facts = one((*_COLUMNS, "principals", "authority"), host)
+        names, facts = attributes((*_COLUMNS, "principals", "authority"), host)
         return (*names, "host_keys"), [*facts, shown([key.fingerprint for key in host.host_keys])]
 
 

@@ -3,8 +3,8 @@
 import argparse
 from typing import Any
 
-from tatu.cli.base import Lister, ShowOne, one, table
-from tatu.cli.certificates import COLUMNS, add_filters, filters
+from tatu.cli.base import Lister, table
+from tatu.cli.certificates import COLUMNS, ShowCertificate, add_filters, filters
 
 
 class HostcertList(Lister):
@@ -21,18 +21,8 @@ class HostcertList(Lister):
         return table(COLUMNS, self.api.certificates("host", filters(parsed_args, ("host",))))
 
 
-class HostcertShow(ShowOne):
+class HostcertShow(ShowCertificate):
     """Show a host certificate."""
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Say which."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument("serial", type=int)
-        parser.add_argument("--authority", metavar="ID", help="(default: your project's)")
-        return parser
-
-    def take_action(self, parsed_args: argparse.Namespace) -> Any:
-        """Ask the server."""
-        authority = self.own_or(parsed_args.authority)
-        found = self.api.certificate("host", authority, parsed_args.serial)
-        return one((*COLUMNS, "signature_key", "host", "certificate"), found)
+    type = "host"
+    own = ("host",)

@@ -3,31 +3,31 @@
 from tatu.cli import directory
 
 
-class ProjectList(directory.ListThings):
+class ProjectList(directory.ListEntries):
     """List the projects."""
 
-    nouns = "projects"
+    kind = "projects"
 
 
-class ProjectShow(directory.ShowThing):
+class ProjectShow(directory.ShowEntry):
     """Show a project."""
 
-    nouns = "projects"
+    kind = "projects"
 
 
-class ProjectCreate(directory.CreateThing):
+class ProjectCreate(directory.CreateEntry):
     """Add a project."""
 
-    nouns = "projects"
+    kind = "projects"
 
 
-class ProjectSet(directory.SetThing):
+class ProjectSet(directory.SetEntry):
     """Enable or disable a project; disabling revokes its certificates."""
 
-    nouns = "projects"
+    kind = "projects"
 
 
-class ProjectDelete(directory.DeleteThing):
+class ProjectDelete(directory.DeleteEntry):
     """Delete a project and its assignments; its certificates are revoked."""
 
-    nouns = "projects"
+    kind = "projects"

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from tatu.cli.base import Command, Lister, ShowOne, one, table
+from tatu.cli.base import Command, Lister, ShowOne, attributes, table
 
 _COLUMNS = ("id", "name", "account", "refusal")
 
@@ -27,7 +27,7 @@ class RoleShow(ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
-        return one(_COLUMNS, self.api.role(parsed_args.role))
+        return attributes(_COLUMNS, self.api.role(parsed_args.role))
 
 
 class RoleCreate(ShowOne):
@@ -43,7 +43,7 @@ class RoleCreate(ShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server, with a fresh sign-in."""
         api = self.connection.administering()
-        return one(_COLUMNS, api.create_role(parsed_args.name, parsed_args.id))
+        return attributes(_COLUMNS, api.create_role(parsed_args.name, parsed_args.id))
 
 
 class RoleDelete(Command):
@@ -58,7 +58,7 @@ class RoleDelete(Command):
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Ask the server, with a fresh sign-in."""
         api = self.connection.administering()
-        api.delete_thing("roles", api.role(parsed_args.role).id)
+        api.delete_entry("roles", api.role(parsed_args.role).id)
 
 
 class _Assigned(Command):
@@ -79,8 +79,8 @@ class _Assigned(Command):
         noun = "user" if args.user else "group"
         return {
             "role": api.role(args.role).id,
-            "project": api.thing("projects", args.project).id,
-            noun: api.thing(f"{noun}s", getattr(args, noun)).id,
+            "project": api.entry("projects", args.project).id,
+            noun: api.entry(f"{noun}s", getattr(args, noun)).id,
         }
 
 

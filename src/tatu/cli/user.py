@@ -5,39 +5,39 @@ from pathlib import Path
 from typing import Any
 
 from tatu.cli import directory
-from tatu.cli.base import Command, Lister, ShowOne, one, table
+from tatu.cli.base import Command, Lister, ShowOne, attributes, table
 
 _KEY = ("fingerprint", "public_key", "created_at")
 
 
-class UserList(directory.ListThings):
+class UserList(directory.ListEntries):
     """List the users."""
 
-    nouns = "users"
+    kind = "users"
 
 
-class UserShow(directory.ShowThing):
+class UserShow(directory.ShowEntry):
     """Show a user."""
 
-    nouns = "users"
+    kind = "users"
 
 
-class UserCreate(directory.CreateThing):
+class UserCreate(directory.CreateEntry):
     """Add a user."""
 
-    nouns = "users"
+    kind = "users"
 
 
-class UserSet(directory.SetThing):
+class UserSet(directory.SetEntry):
     """Enable or disable a user; disabling revokes their certificates."""
 
-    nouns = "users"
+    kind = "users"
 
 
-class UserDelete(directory.DeleteThing):
+class UserDelete(directory.DeleteEntry):
     """Delete a user with their keys and roles; their certificates are revoked."""
 
-    nouns = "users"
+    kind = "users"
 
 
 class _OfUser:
@@ -55,7 +55,7 @@ class UserKeyList(_OfUser, Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
-        return table(_KEY, self.api.user_keys(self.api.thing("users", parsed_args.user).id))
+        return table(_KEY, self.api.user_keys(self.api.entry("users", parsed_args.user).id))
 
 
 class UserKeyAdd(_OfUser, ShowOne):
@@ -75,7 +75,9 @@ class UserKeyAdd(_OfUser, ShowOne):
         # parsed here, so that a private key, given by mistake, does not travel
         key = PublicKey.parse(files.read(parsed_args.file))
         api = self.connection.administering()
-        return one(_KEY, api.add_user_key(api.thing("users", parsed_args.user).id, key.line))
+        return attributes(
+            _KEY, api.add_user_key(api.entry("users", parsed_args.user).id, key.line)
+        )
 
 
 class UserKeyRemove(_OfUser, Command):
@@ -90,4 +92,4 @@ class UserKeyRemove(_OfUser, Command):
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Ask the server, with a fresh sign-in."""
         api = self.connection.administering()
-        api.remove_user_key(api.thing("users", parsed_args.user).id, parsed_args.fingerprint)
+        api.remove_user_key(api.entry("users", parsed_args.user).id, parsed_args.fingerprint)

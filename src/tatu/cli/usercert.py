@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tatu.cli.base import Lister, ShowOne, duration, one, table
-from tatu.cli.certificates import COLUMNS, add_filters, filters
+from tatu.cli.base import Lister, ShowOne, attributes, duration, table
+from tatu.cli.certificates import COLUMNS, ShowCertificate, add_filters, filters
 
 _CREATED = (
     "serial",
@@ -66,7 +66,7 @@ class UsercertCreate(ShowOne):
             where, answer = certify.certify_file(self.connection, asked.public_key, fields)
         for left_out in answer.left_out:
             self.app.stderr.write(f"role {left_out.role} is left out: {left_out.reason}\n")
-        names, facts = one(_CREATED, answer)
+        names, facts = attributes(_CREATED, answer)
         return (*names, "file"), [*facts, str(where)]
 
 
@@ -85,23 +85,11 @@ class UsercertList(Lister):
         return table(COLUMNS, self.api.certificates("user", asked))
 
 
-class UsercertShow(ShowOne):
+class UsercertShow(ShowCertificate):
     """Show a user certificate."""
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Say which."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument("serial", type=int)
-        parser.add_argument("--authority", metavar="ID", help="(default: your project's)")
-        return parser
-
-    def take_action(self, parsed_args: argparse.Namespace) -> Any:
-        """Ask the server."""
-        authority = self.own_or(parsed_args.authority)
-        found = self.api.certificate("user", authority, parsed_args.serial)
-        return one(
-            (*COLUMNS, "signature_key", "issuer", "subject", "user_name", "certificate"), found
-        )
+    type = "user"
+    own = ("issuer", "subject", "user_name")
 
 
 class UsercertRevoke(ShowOne):
@@ -137,4 +125,4 @@ class UsercertRevoke(ShowOne):
             selector["everything"] = True
         result = self.api.revoke(authority, selector, asked.reason, block=asked.block)
         self.connection.state.drop(result.revoked)
-        return one(("revoked", "krl_version"), result)
+        return attributes(("revoked", "krl_version"), result)

@@ -140,36 +140,40 @@ class Api:
 
     # --- the embedded directory: changes need a token of purpose `administer` ----------------
 
-    def things(self, nouns: str) -> list[resources.Named]:
+    def entries(self, kind: str) -> list[resources.DirectoryEntry]:
         """Return all projects, users or groups."""
-        return http.pages(self.adapter, _path(nouns), resources.Named, {})
+        return http.pages(self.adapter, _path(kind), resources.DirectoryEntry, {})
 
-    def thing(self, nouns: str, id_or_name: str) -> resources.Named:
+    def entry(self, kind: str, id_or_name: str) -> resources.DirectoryEntry:
         """Return a project, user or group.
 
         A name may have characters that no path takes: then the list is searched.
         """
         try:
-            return http.ask(self.adapter, "GET", _path(nouns, id_or_name), resources.Named)
+            return http.ask(self.adapter, "GET", _path(kind, id_or_name), resources.DirectoryEntry)
         except Malformed:
-            for found in self.things(nouns):
+            for found in self.entries(kind):
                 if found.name == id_or_name:
                     return found
             raise
 
-    def create_thing(self, nouns: str, name: str, identifier: str | None) -> resources.Named:
+    def create_entry(
+        self, kind: str, name: str, identifier: str | None
+    ) -> resources.DirectoryEntry:
         """Add a project, user or group."""
         body = {"name": name, **({} if identifier is None else {"id": identifier})}
-        return http.ask(self.adapter, "POST", _path(nouns), resources.Named, body=body)
+        return http.ask(self.adapter, "POST", _path(kind), resources.DirectoryEntry, body=body)
 
-    def enable_thing(self, nouns: str, identifier: str, *, enabled: bool) -> resources.Named:
+    def enable_entry(
+        self, kind: str, identifier: str, *, enabled: bool
+    ) -> resources.DirectoryEntry:
         """Enable or disable a project or user."""
-        path, body = _path(nouns, identifier), {"enabled": enabled}
-        return http.ask(self.adapter, "PATCH", path, resources.Named, body=body)
+        path, body = _path(kind, identifier), {"enabled": enabled}
+        return http.ask(self.adapter, "PATCH", path, resources.DirectoryEntry, body=body)
 
-    def delete_thing(self, nouns: str, identifier: str) -> None:
+    def delete_entry(self, kind: str, identifier: str) -> None:
         """Delete a project, user, group or role."""
-        http.request(self.adapter, "DELETE", _path(nouns, identifier))
+        http.request(self.adapter, "DELETE", _path(kind, identifier))
 
     def user_keys(self, user: str) -> list[resources.UserKey]:
         """Return the keys that a user signs in with."""
@@ -184,9 +188,11 @@ class Api:
         """Take a key away."""
         http.request(self.adapter, "DELETE", _path("users", user, "keys", fingerprint))
 
-    def members(self, group: str) -> list[resources.Named]:
+    def members(self, group: str) -> list[resources.DirectoryEntry]:
         """Return the users of a group."""
-        return http.pages(self.adapter, _path("groups", group, "members"), resources.Named, {})
+        return http.pages(
+            self.adapter, _path("groups", group, "members"), resources.DirectoryEntry, {}
+        )
 
     def set_member(self, group: str, user: str, *, member: bool) -> None:
         """Put a user into a group, or take them out."""

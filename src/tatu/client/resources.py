@@ -58,8 +58,8 @@ class Token(Struct, frozen=True, kw_only=True):
         return f"Token(identity={self.identity!r})"
 
 
-class Named(Struct, frozen=True, kw_only=True):
-    """A project or user, which can be disabled; a group, which cannot."""
+class DirectoryEntry(Struct, frozen=True, kw_only=True):
+    """A project or user of the directory, which can be disabled; or a group, which cannot."""
 
     id: str
     name: str
