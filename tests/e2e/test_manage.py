@@ -1,5 +1,6 @@
 """`tatu-manage` as an operator runs it: its own process, on SQLite."""
 
+import getpass
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from tatu.manage.main import main
 
 CONF = """\
 [DEFAULT]
-api_endpoint = http://127.0.0.1:8122
+api_endpoint = http://127.0.0.1:8322
 [database]
 connection = sqlite:///{folder}/tatu.db
 [state]
@@ -107,6 +108,22 @@ def test_three_commands_make_a_deployment_with_an_administrator(empty):
     ledger.close()
 
 
+def test_what_bootstrap_makes_is_in_the_chain_under_the_operators_name(operator):
+    events = [
+        json.loads(line)["body"] for line in operator.manage("audit", "export", "-").splitlines()
+    ]
+    made = {event["action"]: event["actor"] for event in events}
+    actions = (
+        "project.created",
+        "user.created",
+        "user.key-added",
+        "role.created",
+        "role.assigned",
+    )
+    for action in (*actions, "authority.created"):
+        assert (made[action]["issuer"], made[action]["name"]) == ("operator", getpass.getuser())
+
+
 def test_bootstrap_again_changes_nothing(operator):
     key = operator.folder / "a.pub"
     assert operator.bootstrap(key) == ""
@@ -120,7 +137,7 @@ def test_bootstrap_adds_what_is_missing(operator):
 
 def test_bootstrap_refuses_somebody_elses_key(operator):
     told = operator.bootstrap(operator.folder / "a.pub", admin="eve", code=1)
-    assert "sign-in key already" in told
+    assert "the key is somebody's already" in told
 
 
 def test_bootstrap_refuses_a_key_of_an_authority(operator):

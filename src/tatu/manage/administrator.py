@@ -2,18 +2,15 @@
 
 import argparse
 import uuid
-from datetime import datetime
 from pathlib import Path
 
 from tatu.bootstrap import Application
-from tatu.core.audit import SYSTEM, Event
-from tatu.core.challenge import FRESH_LIFETIME
-from tatu.core.errors import Denied, Malformed, NotFound
-from tatu.core.identity import Identity, Role
+from tatu.core.errors import Malformed, NotFound
+from tatu.core.identity import Role
 from tatu.core.keys import PublicKey
 from tatu.manage import opening
-from tatu.ports import Assignment, Project, User, UserKey
-from tatu.service.signin import ADMINISTRATOR, ISSUER
+from tatu.ports import Assignment, Project, User
+from tatu.service.signin import ADMINISTRATOR
 
 ROLES = (ADMINISTRATOR, "manager", "member", "reader")
 
@@ -48,7 +45,9 @@ class _Bootstrap:
         if application.administration is None:
             raise Malformed("[identity] driver is not local: administrators come from elsewhere")
         self._application = application
+        self._administration = application.administration
         self._directory = application.ledger.directory
+        self._operator = opening.operator(application)
 
     def run(self, admin: str, project_name: str, public_key: PublicKey) -> None:
         """Make all of it; may be run again."""
@@ -57,7 +56,7 @@ class _Bootstrap:
         user = self._user(admin)
         self._key(user, public_key)
         self._assign(Assignment(project=project.id, role=roles[ADMINISTRATOR].id, user=user.id))
-        self._authority(user, project, roles[ADMINISTRATOR])
+        self._authority(project)
         self._application.checkpoints.sign()  # makes the audit key, so that every backup has it
 
     def _role(self, name: str) -> Role:
@@ -65,7 +64,7 @@ class _Bootstrap:
             return self._directory.role(name)
         except NotFound:
             role = Role(id=uuid.uuid4().hex, name=name)
-        self._directory.create_role(role, self._event("role.created", role.id, name=name))
+        self._administration.create_role(self._operator, role, request_id="")
         _told("role", name)
         return role
 
@@ -74,8 +73,7 @@ class _Bootstrap:
             return self._directory.project(name)
         except NotFound:
             project = Project(id=uuid.uuid4().hex, name=name)
-        event = self._event("project.created", project.id, authority=project.id, name=name)
-        self._directory.create_project(project, event)
+        self._administration.create_project(self._operator, project, request_id="")
         _told("project", name)
         return project
 
@@ -84,19 +82,14 @@ class _Bootstrap:
             return self._directory.user(name)
         except NotFound:
             user = User(id=uuid.uuid4().hex, name=name)
-        self._directory.create_user(user, self._event("user.created", user.id, name=name))
+        self._administration.create_user(self._operator, user, request_id="")
         _told("user", name)
         return user
 
     def _key(self, user: User, public_key: PublicKey) -> None:
         if public_key in [key.public_key for key in self._directory.keys(user.id)]:
             return
-        if other := self._application.ledger.purposes_of(public_key):
-            raise Denied(f"this key is a {' and '.join(sorted(other))} key already (security: S1)")
-        self._directory.add_key(
-            UserKey(user=user.id, public_key=public_key, created_at=self._now()),
-            self._event("user.key-added", user.id, key=public_key.fingerprint),
-        )
+        self._administration.add_key(self._operator, user.id, public_key, request_id="")
         _told("key", public_key.fingerprint)
 
     def _assign(self, assignment: Assignment) -> None:
@@ -105,48 +98,17 @@ class _Bootstrap:
         )
         if assignment in found:
             return
-        event = self._event(
-            "role.assigned",
-            assignment.user or "",
-            authority=assignment.project,
-            role=assignment.role,
-        )
-        self._directory.assign(assignment, event)
+        self._administration.assign(self._operator, assignment, request_id="")
         _told("assignment", ADMINISTRATOR)
 
-    def _authority(self, user: User, project: Project, role: Role) -> None:
-        now = self._now()
-        identity = Identity(
-            issuer=ISSUER,
-            subject=user.id,
-            name=user.name,
-            project=project.id,
-            roles=frozenset({role}),
-            mark=self._application.ledger.cut_offs.mark(),
-            validated_at=now,
-            expires_at=now + FRESH_LIFETIME,
-            fresh=True,
-        )
+    def _authority(self, project: Project) -> None:
         try:
             self._application.ledger.authorities.get(project.id)
         except NotFound:
-            self._application.authorities.create(identity, project.id, project.name, request_id="")
+            self._application.authorities.create(
+                self._operator, project.id, project.name, request_id=""
+            )
             _told("authority", project.name)
-
-    def _event(
-        self, action: str, subject: str, *, authority: str | None = None, **facts: object
-    ) -> Event:
-        return Event(
-            action=action,
-            actor=SYSTEM,
-            authority=authority,
-            subject=subject,
-            at=self._now(),
-            facts=facts,
-        )
-
-    def _now(self) -> datetime:
-        return self._application.clock()
 
 
 def _told(kind: str, name: str) -> None:

@@ -1,13 +1,10 @@
 """`tatu-manage authority`: the keys of authorities, from the machine itself."""
 
 import argparse
-import getpass
 
 from tatu.bootstrap import Application
 from tatu.core.authority import Authority, KeyState, Purpose
-from tatu.core.challenge import FRESH_LIFETIME
 from tatu.core.errors import TatuError
-from tatu.core.identity import Identity
 from tatu.manage import opening
 
 
@@ -41,7 +38,7 @@ def _rotate(parsed: argparse.Namespace) -> None:
     purpose = Purpose(parsed.purpose)
     with opening.application(parsed) as application:
         authority = application.authorities.show(_id(application, parsed.authority))
-        operator = _operator(application, authority)
+        operator = opening.operator(application, authority.id)
         for key in authority.keys:
             if key.purpose is purpose and key.state is KeyState.NEXT:
                 fingerprint = key.public_key.fingerprint
@@ -61,7 +58,7 @@ def _revoke_key(parsed: argparse.Namespace) -> None:
     with opening.application(parsed) as application:
         authority = application.authorities.show(_id(application, parsed.authority))
         changed = application.authorities.change_key(
-            _operator(application, authority),
+            opening.operator(application, authority.id),
             authority.id,
             parsed.fingerprint,
             KeyState.RETIRED,
@@ -84,22 +81,6 @@ def _id(application: Application, project: str) -> str:
     if application.administration is None:
         return project
     return application.ledger.directory.project(project).id
-
-
-def _operator(application: Application, authority: Authority) -> Identity:
-    """Return who the audit chain shall name: whoever may run this may do all of it."""
-    now, name = application.clock(), getpass.getuser()
-    return Identity(
-        issuer="operator",
-        subject=name,
-        name=name,
-        project=authority.id,
-        roles=frozenset(),
-        mark=application.ledger.cut_offs.mark(),
-        validated_at=now,
-        expires_at=now + FRESH_LIFETIME,
-        fresh=True,
-    )
 
 
 def _tell(authority: Authority) -> None:
