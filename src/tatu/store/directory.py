@@ -12,6 +12,7 @@ from sqlalchemy import (
     Row,
     Table,
     and_,
+    bindparam,
     delete,
     exists,
     insert,
@@ -42,6 +43,27 @@ from tatu.store.tables import (
 Named = TypeVar("Named", Project, User, Group, Role)
 
 _WORDS = {"projects": "project", "users": "user", "groups": "group", "roles": "role"}
+
+# Each request for a certificate and each sweep asks this: it is built once.
+_EFFECTIVE_ROLES = (
+    select(roles.c.id, roles.c.name)
+    .join(assignments, assignments.c.role == roles.c.id)
+    .join(projects, projects.c.id == assignments.c.project)
+    .where(
+        projects.c.id == bindparam("project_id"),
+        projects.c.enabled,
+        exists().where(users.c.id == bindparam("user_id"), users.c.enabled),
+        or_(
+            and_(assignments.c.kind == "user", assignments.c.holder == bindparam("user_id")),
+            and_(
+                assignments.c.kind == "group",
+                assignments.c.holder.in_(
+                    select(members.c.group).where(members.c.user == bindparam("user_id"))
+                ),
+            ),
+        ),
+    )
+)
 
 
 class SqlDirectory(Directory):
@@ -344,9 +366,10 @@ class SqlDirectory(Directory):
                     and_(assignments.c.kind == "group", assignments.c.holder.in_(mine)),
                 ),
             )
+            .limit(1)
         )
         with self._database.read() as connection:
-            return frozenset(Role(id=row.id, name=row.name) for row in connection.execute(query))
+            return connection.scalar(query) is not None
 
     # --- what projects, users, groups and roles have in common
 
