@@ -60,7 +60,7 @@ def test_every_answer_is_one_that_was_described(served, described, route, mode):
     token = served.token("blue-admin", fresh=True)
 
     @settings(
-        max_examples=12,
+        max_examples=8,
         deadline=None,
         derandomize=True,
         database=None,
