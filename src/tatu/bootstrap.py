@@ -244,6 +244,7 @@ def parts(application: Application) -> "Parts":
             api_endpoint=config.api_endpoint,
             identity_driver=config.identity_driver,
             max_body=config.api.max_body,
+            threads=config.api.blocking_threads,
             trusted_proxies=config.api.trusted_proxies,
             rates=Rates(**{name: Rate(count=count) for name, count in config.rates.items()}),
         ),

@@ -47,7 +47,10 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What an identity driver sees of a request; header names are lower case."""
+    """What an identity driver sees of a request; header names are lower case.
+
+    Who asks is judged before the body is read: until then `body_digest` is that of no body.
+    """
 
     method: str
     path: str

@@ -77,6 +77,28 @@ def test_a_chunked_body_where_none_belongs_is_refused_too(deployment):
     problem(answer, 411, "length-required")
 
 
+BODILESS = sorted((m, p) for p, ops in ROUTES.items() for m, o in ops.items() if not o.body)
+
+
+@pytest.mark.parametrize("route", BODILESS, ids=" ".join)
+def test_a_body_where_none_belongs_is_refused_unread(deployment, route):
+    method, template = route
+    environ = {"CONTENT_LENGTH": "9", "wsgi.input": Unreadable()}
+    detail = problem(raw(deployment, method, path(template), **environ), 400, "malformed")
+    assert "takes no body" in detail
+
+
+@pytest.mark.parametrize("route", WITH_BODY, ids=" ".join)
+def test_no_body_is_read_of_whoever_may_not_send_it(deployment, route):
+    method, template = route
+    if ROUTES[template][method].public:
+        return
+    environ = {"CONTENT_LENGTH": "9", "wsgi.input": Unreadable()}
+    problem(raw(deployment, method, path(template), **environ), 401, "unauthenticated")
+    answer = raw(deployment, method, path(template), user="red-reader", **environ)
+    assert answer.status_code in (403, 404)
+
+
 @pytest.mark.parametrize("length", ["-1", "x", "1e3", "", "99999999999999999999999999"])
 def test_a_length_that_is_none_is_refused(deployment, length):
     answer = raw(deployment, "POST", CHALLENGES, body=b"{}", CONTENT_LENGTH=length)

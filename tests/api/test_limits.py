@@ -72,6 +72,13 @@ def test_sign_ins_are_limited_by_address(limited):
     assert other.status_code == 201
 
 
+@pytest.mark.parametrize("path", ["/v2/challenges", "/v2/tokens", "/v2/enrolments"])
+def test_the_address_is_counted_before_the_body_is_read(limited, path):
+    deployment = limited(sign_in_address=1, enrolment_address=1)
+    statuses = [deployment.call("POST", path, body="no JSON").status_code for _ in range(2)]
+    assert statuses == [415, 429]
+
+
 def test_a_forwarded_address_of_nobody_we_trust_counts_for_nothing(limited):
     deployment = limited(sign_in_address=1)
     found = [

@@ -4,8 +4,10 @@ import contextlib
 import http.client
 import json
 import os
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -286,3 +288,50 @@ def test_version_and_help():
             [sys.executable, "-m", "tatu.serve", word], check=True, capture_output=True, text=True
         )
         assert found in done.stdout
+
+
+def stalled(stack, api, address):
+    """Open a request whose body does not come."""
+    connection = socket.create_connection(("127.0.0.1", api.port), 5, (address, 0))
+    stack.callback(connection.close)
+    head = "POST /v2/challenges HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+    connection.sendall(f"{head}Content-Type: application/json\r\n\r\n{{".encode())
+    return connection
+
+
+def test_bodies_that_never_arrive_do_not_stop_what_others_are_told(api):
+    api.serve()
+    with contextlib.ExitStack() as stack:
+        held = [stalled(stack, api, f"127.0.0.{2 + n % 20}") for n in range(160)]
+        for _ in range(20):
+            assert json.loads(api.get("/healthz")) == {"status": "ok"}
+        with pytest.raises(urllib.error.HTTPError) as none:
+            api.get("/v2/authorities/none/statement")
+        with none.value:
+            assert none.value.code == 404
+        answers, _, _ = select.select(held, [], [], DEADLINE)
+        answer = answers[0].recv(4096)
+        assert b" 503 " in answer.partition(b"\r\n")[0]
+        assert b"retry-after" in answer.lower()
+    wait_until(lambda: post(api, "/v2/challenges", b"{}") == 400, api.started[0])
+
+
+def test_one_address_does_not_take_the_places_of_all(api):
+    api.serve()
+    with contextlib.ExitStack() as stack:
+        held = [stalled(stack, api, "127.0.0.2") for _ in range(80)]
+        select.select(held, [], [], DEADLINE)
+        wait_until(lambda: post(api, "/v2/challenges", b"{}") == 400, api.started[0])
+        assert json.loads(api.get("/healthz")) == {"status": "ok"}
+
+
+def post(api, path, body):
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{api.port}{path}", body, {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(asked, timeout=5) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code

@@ -23,6 +23,7 @@ from tatu.api import (
     system,
     users,
 )
+from tatu.api.bodies import Bodies
 from tatu.api.endpoint import Endpoint
 from tatu.api.metrics import Metrics
 from tatu.api.newest import Newest
@@ -107,6 +108,7 @@ def create_app(parts: Parts) -> falcon.App[Request, Response]:
             api_endpoint=parts.settings.api_endpoint,
         ),
         metrics=metrics,
+        bodies=Bodies(parts.settings.threads),
         ready=Ready(parts.checks),
         openapi=openapi.document(ROUTES, parts.settings.api_endpoint),
     )

@@ -1,20 +1,21 @@
 """From a request to an operation and back: the same few steps, in the same order, for every route.
 
-    length → body → token → path → scope → rule → shape → Idempotency-Key → operation → answer
+    length → token or address → path → scope → rule → body → shape → Idempotency-Key → operation
 
 Whoever has no token learns nothing of what is there; whoever may not see something
-learns as much as of what is absent.
+learns as much as of what is absent. Neither can make a thread wait for their body.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 from falcon import Request, Response
 
 from tatu import ports
-from tatu.api import idempotency
+from tatu.api import idempotency, limits
 from tatu.api.operation import Call, NoQuery, Operation, Shared
 from tatu.api.parts import Parts
 from tatu.api.problems import LengthRequired, TooLarge, UnsupportedMediaType
@@ -41,14 +42,16 @@ def _responder(shared: Shared, operation: Operation) -> Callable[..., None]:
     parts = shared.parts
 
     def respond(req: Request, resp: Response, **segments: str) -> None:
-        body = _read(req, parts.settings.max_body)
+        length = _length(req, parts.settings.max_body, takes_one=decoder is not None)
         facts, identity = _NO_FACTS, None
         if not operation.public:
-            facts = _facts(req, body)
+            facts = _facts(req)
             # What ended since a token was looked up must not be answered from memory.
             cached = req.get_header(idempotency.HEADER) is None
             identity = parts.identities.authenticate(facts, cached=cached)
             req.context.identity = identity
+        elif operation.address_rate is not None:
+            limits.take_address(parts, req, operation.address_rate)
         arguments = _path(operation, segments)
         if identity is not None:
             _authorize(parts, operation, identity, arguments)
@@ -57,9 +60,10 @@ def _responder(shared: Shared, operation: Operation) -> Callable[..., None]:
         elif req.query_string:
             _query(req, NoQuery)
         if decoder is not None:
+            with shared.bodies.place(limits.address(req, parts.settings.trusted_proxies)):
+                body = _read(req, length)
+            facts = replace(facts, body_digest=hashlib.sha256(body).hexdigest())
             arguments["body"] = _body(req, body, decoder)
-        elif body:
-            raise Malformed("this request takes no body")
         resp.status = operation.status
         call = Call(shared=shared, request=req, response=resp, facts=facts, identity=identity)
         _answer(call, operation, arguments)
@@ -87,26 +91,32 @@ def _answer(call: Call, operation: Operation, arguments: Mapping[str, Any]) -> N
         call.response.content_type = operation.media
 
 
-def _read(req: Request, limit: int) -> bytes:
-    """Return the body; refuse one whose length is unsaid or too great before a byte is read."""
+def _length(req: Request, limit: int, *, takes_one: bool) -> int:
+    """Return how long the body is; refuse one that is unsaid, too great, or not asked for."""
     length = req.content_length
     if length is None:
-        if req.method in ("POST", "PATCH") or req.get_header("Transfer-Encoding") is not None:
+        if takes_one or req.get_header("Transfer-Encoding") is not None:
             raise LengthRequired("send a Content-Length; chunked bodies are not read")
-        return b""
+        return 0
     if length > limit:
         raise TooLarge(f"a body is at most {limit} bytes")
+    if length and not takes_one:
+        raise Malformed("this request takes no body")
+    return length
+
+
+def _read(req: Request, length: int) -> bytes:
     body: bytes = req.bounded_stream.read(length) if length else b""
     if len(body) != length:
         raise Malformed("the body is shorter than its Content-Length")
     return body
 
 
-def _facts(req: Request, body: bytes) -> ports.Request:
+def _facts(req: Request) -> ports.Request:
     return ports.Request(
         method=req.method,
         path=req.path,
-        body_digest=hashlib.sha256(body).hexdigest() if body else _NO_BODY,
+        body_digest=_NO_BODY,
         headers={name.lower(): value for name, value in req.headers.items()},
     )
 

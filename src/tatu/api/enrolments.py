@@ -7,14 +7,12 @@ from tatu.core.keys import PublicKey
 from tatu.service.enrolment import Redemption
 
 
-@operation(public=True, status=201)
+@operation(public=True, status=201, address_rate="enrolment_address")
 def redeem(call: Call, body: EnrolmentRequest) -> EnrolmentShown:
     """Enrol a host's keys and certify them."""
     parts = call.parts
     rates = parts.settings.rates
     limits.take(parts, "enrolment-host", rates.enrolment_host, body.authority, body.host)
-    where = limits.address(call.request, parts.settings.trusted_proxies)
-    limits.take(parts, "enrolment-address", rates.enrolment_address, where)
     answer = parts.enrolment.redeem(
         Redemption(
             authority=body.authority,

@@ -23,6 +23,12 @@ def take(parts: Parts, what: str, rate: Rate, *who: str) -> None:
     )
 
 
+def take_address(parts: Parts, request: Request, name: str) -> None:
+    """Count one against the address that a request comes from, at the rate of that name."""
+    where = address(request, parts.settings.trusted_proxies)
+    take(parts, name, getattr(parts.settings.rates, name), where)
+
+
 def address(request: Request, trusted: tuple[Network, ...]) -> str:
     """Return where a request comes from; IPv6 by its /64, for one machine has all of it.
 

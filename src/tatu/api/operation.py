@@ -15,6 +15,7 @@ import msgspec
 from falcon import Request, Response
 
 from tatu import ports
+from tatu.api.bodies import Bodies
 from tatu.api.metrics import Metrics
 from tatu.api.newest import Newest
 from tatu.api.parts import Parts
@@ -30,6 +31,7 @@ class Shared:
     parts: Parts
     newest: Newest
     metrics: Metrics
+    bodies: Bodies
     ready: Ready
     openapi: bytes
 
@@ -78,6 +80,7 @@ class Operation:
     `rule` is asked before anything is looked up; None lets in whoever is signed in.  `public` asks
     for no token.  With `kept` its answer is kept for an Idempotency-Key.  `publishes`: what hosts
     are told may be another afterwards.  `media` is set where the answer is not JSON.
+    `address_rate` names the one of `Rates` that counts addresses, before a body is read.
     """
 
     function: Callable[..., Any]
@@ -87,6 +90,7 @@ class Operation:
     kept: bool
     publishes: bool
     media: str
+    address_rate: str | None
     path: Mapping[str, Any]
     body: type[msgspec.Struct] | None
     query: type[msgspec.Struct]
@@ -112,6 +116,7 @@ def operation(
     kept: bool = False,
     publishes: bool = False,
     media: str = "application/json",
+    address_rate: str | None = None,
 ) -> Callable[[Callable[..., Any]], Operation]:
     """Make an operation of a function."""
 
@@ -127,6 +132,7 @@ def operation(
             kept=kept,
             publishes=publishes,
             media=media,
+            address_rate=address_rate,
             body=hints.pop("body", None),
             query=hints.pop("query", NoQuery),
             path=hints,

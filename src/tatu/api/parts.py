@@ -47,12 +47,14 @@ class Settings:
     """What an operator decides about HTTP.
 
     `api_endpoint` is the URL that callers use, with no slash at its end. `X-Forwarded-For` counts
-    only when it comes from one of `trusted_proxies`. `max_body` is in bytes.
+    only when it comes from one of `trusted_proxies`. `max_body` is in bytes; `threads` answer
+    requests.
     """
 
     api_endpoint: str
     identity_driver: str = "local"
     max_body: int = 2**20
+    threads: int = 64
     trusted_proxies: tuple[Network, ...] = ()
     rates: Rates = field(default_factory=Rates)
 

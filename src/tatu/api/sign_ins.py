@@ -10,14 +10,13 @@ from tatu.core.keys import PublicKey
 from tatu.service.signin import SignIn
 
 
-@operation(public=True, status=201)
+@operation(public=True, status=201, address_rate="sign_in_address")
 def challenge(call: Call, body: ChallengeRequest) -> ChallengeShown:
     """Return what a key must sign within a minute; the same whoever exists."""
     public_key = PublicKey.parse(body.public_key)
     rates = call.parts.settings.rates
     limits.take(call.parts, "sign-in-user", rates.sign_in_user, body.user)
     limits.take(call.parts, "sign-in-key", rates.sign_in_key, public_key.fingerprint)
-    _count_address(call)
     made = _sign_in(call).challenge(
         user=body.user,
         project=body.project,
@@ -29,10 +28,9 @@ def challenge(call: Call, body: ChallengeRequest) -> ChallengeShown:
     )
 
 
-@operation(public=True, status=201)
+@operation(public=True, status=201, address_rate="sign_in_address")
 def token(call: Call, body: TokenRequest) -> TokenShown:
     """Give a token for a signed challenge, which is used up by this."""
-    _count_address(call)
     signed_in = _sign_in(call).redeem(body.challenge, body.signature, request_id=call.request_id)
     return TokenShown(
         token=signed_in.token,
@@ -52,11 +50,6 @@ def end_token(call: Call) -> None:
     """End the token that this request came with."""
     text = bearer.from_header(call.facts.headers.get("authorization"))
     _sign_in(call).end(call.caller, text, request_id=call.request_id)
-
-
-def _count_address(call: Call) -> None:
-    where = limits.address(call.request, call.parts.settings.trusted_proxies)
-    limits.take(call.parts, "sign-in-address", call.parts.settings.rates.sign_in_address, where)
 
 
 def _sign_in(call: Call) -> SignIn:
