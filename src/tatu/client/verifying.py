@@ -1,4 +1,9 @@
-"""Checking the signatures of statements (the kinds of key that an authority may have)."""
+"""Checking the signatures of statements and certificates, by the keys that an authority may have.
+
+There are two verifiers: the core has no library to verify with, and the client and the server's
+drivers do not know each other. `tests/contract/verifier` holds both to the same; a client meets
+no signature by a security key, so that this one denies them.
+"""
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -24,13 +29,16 @@ _RSA: dict[str, hashes.HashAlgorithm] = {
 def verify(public_key: PublicKey, signature: bytes, data: bytes) -> None:
     """Raise `Denied` unless the SSH signature blob is the key's over the data."""
     try:
+        public_key.check()
         reader = wire.Reader(signature, "the signature")
         algorithm, blob = reader.text(), reader.string()
         reader.end()
         match load_ssh_public_key(public_key.line.encode()):
             case ed25519.Ed25519PublicKey() as key if algorithm == "ssh-ed25519":
                 key.verify(blob, data)
-            case ec.EllipticCurvePublicKey() as key if algorithm == public_key.algorithm:
+            case ec.EllipticCurvePublicKey() as key if (
+                algorithm == public_key.algorithm and algorithm in _ECDSA
+            ):
                 numbers = wire.Reader(blob, "the signature")
                 r, s = numbers.mpint(), numbers.mpint()
                 numbers.end()

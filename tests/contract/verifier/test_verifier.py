@@ -1,4 +1,7 @@
-"""What every `Verifier` promises; signatures are ssh-keygen's, or made with cryptography."""
+"""What every `Verifier` promises, and the client's verifier with them.
+
+Signatures are ssh-keygen's, or made with cryptography.
+"""
 
 import hashlib
 import json
@@ -10,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tatu.client import verifying
 from tatu.core import wire
 from tatu.core.errors import Denied
 from tatu.core.keys import PublicKey
@@ -25,9 +29,15 @@ CURVES = {
 }
 
 
-@pytest.fixture(params=[CryptographyVerifier])
+@pytest.fixture(params=[CryptographyVerifier(), verifying], ids=["server", "client"])
 def verifier(request):
-    return request.param()
+    return request.param
+
+
+@pytest.fixture
+def hardware_verifier():
+    """What takes signatures by security keys: the client never meets one."""
+    return CryptographyVerifier()
 
 
 def line(private_key):
@@ -88,21 +98,28 @@ def signed_sk_ecdsa(flags=0x01, counter=7, **parts):
     )
 
 
-MAKERS = {
+PLAIN = {
     "ed25519": signed_ed25519,
     "ecdsa256": lambda: signed_ecdsa("nistp256"),
     "ecdsa384": lambda: signed_ecdsa("nistp384"),
     "ecdsa521": lambda: signed_ecdsa("nistp521"),
     "rsa256": lambda: signed_rsa("rsa-sha2-256", hashes.SHA256()),
     "rsa512": lambda: signed_rsa("rsa-sha2-512", hashes.SHA512()),
-    "sk-ed25519": signed_sk_ed25519,
-    "sk-ecdsa": signed_sk_ecdsa,
 }
+HARDWARE = {"sk-ed25519": signed_sk_ed25519, "sk-ecdsa": signed_sk_ecdsa}
+MAKERS = {**PLAIN, **HARDWARE}
 
 
-@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("kind", PLAIN)
 def test_a_signature_of_each_type_verifies(verifier, kind):
-    verifier.verify(*MAKERS[kind](), DATA)
+    verifier.verify(*PLAIN[kind](), DATA)
+
+
+@pytest.mark.parametrize("kind", HARDWARE)
+def test_a_security_keys_signature_verifies_on_the_server_alone(hardware_verifier, kind):
+    hardware_verifier.verify(*HARDWARE[kind](), DATA)
+    with pytest.raises(Denied):
+        verifying.verify(*HARDWARE[kind](), DATA)
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -143,8 +160,8 @@ def test_a_security_key_that_was_not_touched_is_denied(verifier, maker):
 
 
 @pytest.mark.parametrize("maker", [signed_sk_ed25519, signed_sk_ecdsa])
-def test_a_security_key_that_also_verified_its_user_is_accepted(verifier, maker):
-    verifier.verify(*maker(flags=0x05), DATA)
+def test_a_security_key_that_also_verified_its_user_is_accepted(hardware_verifier, maker):
+    hardware_verifier.verify(*maker(flags=0x05), DATA)
 
 
 @pytest.mark.parametrize("maker", [signed_sk_ed25519, signed_sk_ecdsa])
@@ -171,6 +188,13 @@ def test_a_key_that_was_never_checked_is_denied_not_a_crash(verifier):
     ):
         with pytest.raises(Denied):
             verifier.verify(key, blob("ssh-ed25519", bytes(64)), DATA)
+
+
+def test_a_key_under_which_anyone_can_sign_is_denied(verifier):
+    neutral = b"\x01" + bytes(31)
+    key = PublicKey("ssh-ed25519", wire.string("ssh-ed25519") + wire.string(neutral))
+    with pytest.raises(Denied):
+        verifier.verify(key, blob("ssh-ed25519", neutral + bytes(32)), DATA)
 
 
 @pytest.mark.parametrize("path", sorted(VECTORS.glob("*.json")), ids=lambda path: path.stem)

@@ -1,4 +1,7 @@
-"""Checks SSH signatures (RFC 4253, 5656, 8332, 8709; PROTOCOL.u2f)."""
+"""Checks SSH signatures (RFC 4253, 5656, 8332, 8709; PROTOCOL.u2f).
+
+The client has a verifier of its own: `tatu.client.verifying` says why.
+"""
 
 import hashlib
 
