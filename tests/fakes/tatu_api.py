@@ -43,6 +43,7 @@ class FakeApi:
             }
         )
         self.signer = signer
+        self.certificate_signer = USER
         self.bytes = krl
 
     def deployment(self):
@@ -89,7 +90,7 @@ class FakeApi:
                 **getattr(self, "certificate", {}),
             }
         )
-        made = USER.private.sign(contents.to_be_signed)
+        made = self.certificate_signer.private.sign(contents.to_be_signed)
         signature = wire.string("ssh-ed25519") + wire.string(made)
         return resources.Certificate(
             authority="p",

@@ -78,6 +78,16 @@ def test_what_was_not_asked_for_is_not_written(connection, wanted, made):
     assert not connection.state.ready.exists()
 
 
+def test_a_certificate_that_names_the_authority_but_is_signed_by_another_is_not_written(
+    connection,
+):
+    connection.api.certificate_signer = ONE
+    with pytest.raises(Denied, match="the signature is not by"):
+        refresh.renew(connection, {})
+    assert connection.state.held() is None
+    assert not connection.state.ready.exists()
+
+
 def test_source_addresses_are_compared_in_their_canonical_form(connection):
     connection.api.certificate = {"critical_options": {"source-address": "192.0.2.1/32"}}
     refresh.renew(connection, {"source_addresses": ("192.0.2.1",)})

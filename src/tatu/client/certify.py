@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from tatu.client import files, resources, signing, trust
+from tatu.client import files, resources, signing, trust, verifying
 from tatu.client.connection import Connection
 from tatu.client.signing import SigningKey
 from tatu.client.sshagent import Agent
@@ -87,6 +87,12 @@ def certify(
         trust.refresh(connection.api, connection.state, session.project, datetime.now(UTC))
         if not _is_by_authority(connection, certificate):
             raise Denied("the certificate is not by the project's authority")
+    # naming that key proves nothing: it must have signed these very bytes
+    verifying.verify(
+        certificate.contents.signature_key,
+        certificate.signature,
+        certificate.contents.to_be_signed,
+    )
     return certificate, answer
 
 
