@@ -117,6 +117,18 @@ def test_only_the_limits_that_are_named_change(ask):
     assert after.json["revision"] > before["revision"]
 
 
+def test_only_administrators_change_the_names_that_an_authority_speaks_for(ask):
+    suffix = ask("GET", "/authorities/blue").json["profile"]["dns_suffix"]
+    for taken in ("github.com", "cloud.example"):
+        change = {"profile": {"dns_suffix": taken}}
+        refused = ask("PATCH", "/authorities/blue", change, user="blue-manager")
+        assert (refused.status_code, refused.json["type"].split(":")[-1]) == (403, "denied")
+    same = {"profile": {"dns_suffix": suffix, "user_validity": 3600}}
+    assert ask("PATCH", "/authorities/blue", same, user="blue-manager").status_code == 200
+    changed = ask("PATCH", "/authorities/blue", {"profile": {"dns_suffix": "blue.example"}})
+    assert changed.json["profile"]["dns_suffix"] == "blue.example"
+
+
 @pytest.mark.parametrize(
     "profile",
     [

@@ -70,6 +70,12 @@ _DEFAULTS: tuple[tuple[str, str, str, str], ...] = (
     ("authorities:show", "reader", "Show an authority", f"GET {_AUTHORITY}"),
     ("authorities:create", "manager", "Make a project's authority", "POST /v2/authorities"),
     ("authorities:change", "manager", "Change an authority's limits", f"PATCH {_AUTHORITY}"),
+    (
+        "authorities:change_dns_suffix",
+        "admin",
+        "Change the names that an authority speaks for: its clients believe its hosts under them",
+        f"PATCH {_AUTHORITY}",
+    ),
     ("authority_keys:create", "manager", "Add a next key", f"POST {_AUTHORITY}/keys"),
     (
         "authority_keys:change",

@@ -58,8 +58,16 @@ def show(call: Call, authority: Id) -> AuthorityShown:
 
 @operation(rule="tatu:authorities:change", publishes=True)
 def change(call: Call, authority: Id, body: AuthorityChange) -> AuthorityShown:
-    """Change an authority's limits; what is not named stays."""
+    """Change an authority's limits; what is not named stays.
+
+    Another DNS suffix needs a rule of its own: whoever sets it to somebody else's domain makes
+    hosts that this authority's clients take for theirs.
+    """
     found = call.parts.authorities.show(authority)
+    if body.profile.dns_suffix not in (None, found.profile.dns_suffix):
+        call.parts.access.require(
+            call.caller, "tatu:authorities:change_dns_suffix", {"authority": authority}
+        )
     return shown.authority(
         call.parts.authorities.change_profile(
             call.caller,
