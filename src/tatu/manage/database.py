@@ -7,7 +7,7 @@ from pathlib import Path
 from tatu import bootstrap
 from tatu.config import Config
 from tatu.core.audit import Link
-from tatu.manage import opening
+from tatu.manage import opening, pruning
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +33,10 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     command = commands.add_parser("backup", help="copy a SQLite ledger while it is in use")
     command.add_argument("file", type=Path, metavar="FILE", help="new file to write")
     command.set_defaults(run=_backup)
+    command = commands.add_parser(
+        "prune", help="remove superseded statements and KRLs, done cut-offs and cleared blocks"
+    )
+    pruning.add_to(command)
 
 
 def _sync(parsed: argparse.Namespace) -> None:
