@@ -5,7 +5,6 @@ Files are `--config-file` and `--config-dir`, by default those that oslo.config 
 `OS_<SECTION>__<OPTION>`, as in OS_DATABASE__CONNECTION.
 """
 
-import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,10 +17,9 @@ from oslo_config import cfg
 from tatu.core import accounts, host, lint
 from tatu.core.authority import MAX_HOST_VALIDITY, KeyAlgorithm, Profile, Purpose
 from tatu.core.errors import Malformed
+from tatu.core.policy import Network, network
 from tatu.core.principals import RoleMap
 from tatu.core.statement import MAX_LIFETIME, Freshness, FreshnessPolicy
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _ALGORITHMS = [str(algorithm) for algorithm in KeyAlgorithm]
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -79,10 +77,10 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
     "rates": tuple(
         cfg.IntOpt(name, default=default, min=1, help=f"{what}, a minute.")
         for name, default, what in (
-            ("sign_in_user", 300, "Sign-ins of a user, whom anyone may name"),
-            ("sign_in_key", 60, "Sign-ins with a key"),
+            ("sign_in_user", 300, "Sign-ins of a user at an address"),
+            ("sign_in_key", 60, "Sign-ins with a key at an address"),
             ("sign_in_address", 600, "Sign-ins from an address"),
-            ("enrolment_host", 30, "Enrolments of a host"),
+            ("enrolment_host", 30, "Enrolments of a host that proved itself"),
             ("enrolment_address", 600, "Enrolments from an address"),
             ("certificates_account", 6000, "Certificates of a user"),
         )
@@ -305,7 +303,7 @@ def load(arguments: Sequence[str]) -> Config:
     try:
         conf(list(arguments), project="tatu", version=version("tatu"))
         return _parsed(conf)
-    except (cfg.Error, ValueError) as error:
+    except (cfg.Error, ValueError, Malformed) as error:
         raise Malformed(f"the configuration is wrong: {error}") from error
 
 
@@ -388,7 +386,7 @@ def _api(section: cfg.ConfigOpts.GroupAttr) -> Api:
         blocking_threads=section.blocking_threads,
         max_connections=section.max_connections,
         max_body=section.max_body,
-        trusted_proxies=tuple(map(ipaddress.ip_network, section.trusted_proxies)),
+        trusted_proxies=tuple(map(network, section.trusted_proxies)),
         tls=(files[0], files[1]) if files else None,
     )
 

@@ -98,6 +98,8 @@ class Deployment:
                 statements.Settings(
                     lifetime=timedelta(minutes=10),
                     freshness=Freshness(policy=FreshnessPolicy.WARN, max_age_seconds=3600),
+                    minimum_agent_version="0",
+                    lockdown=False,
                 ),
                 **settings,
             ),

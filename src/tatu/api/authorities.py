@@ -1,6 +1,5 @@
 """Authorities and their keys."""
 
-import ipaddress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -20,6 +19,7 @@ from tatu.api.schemas import (
 )
 from tatu.core.authority import KeyState, Profile, Purpose
 from tatu.core.errors import Malformed, NotFound
+from tatu.core.policy import network
 
 
 @operation(rule="tatu:authorities:list")
@@ -123,14 +123,7 @@ def _changed(profile: Profile, change: ProfileChange) -> Profile:
         else frozenset(change.extensions),
         source_addresses=profile.source_addresses
         if change.source_addresses is None
-        else tuple(map(_network, change.source_addresses)),
+        else tuple(str(network(text)) for text in change.source_addresses),
         dns_suffix=profile.dns_suffix if change.dns_suffix is None else change.dns_suffix,
         pam_sudo=profile.pam_sudo if change.pam_sudo is None else change.pam_sudo,
     )
-
-
-def _network(text: str) -> str:
-    try:
-        return str(ipaddress.ip_network(text))
-    except ValueError as error:
-        raise Malformed(f"{text!r} is no address or CIDR network") from error

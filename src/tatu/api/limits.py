@@ -6,7 +6,8 @@ import json
 
 from falcon import Request
 
-from tatu.api.parts import Network, Parts, Rate
+from tatu.api.parts import Parts, Rate
+from tatu.core.policy import Network
 
 _V6_NETWORK = 64
 

@@ -1,11 +1,11 @@
 """What the API is made of: handed over whole by whoever composes it."""
 
-import ipaddress
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
 from tatu.api.access import Access
+from tatu.core.policy import Network
 from tatu.ports import Clock, IdentityProvider, Ledger
 from tatu.service.authorities import Authorities
 from tatu.service.directory import Administration
@@ -14,8 +14,6 @@ from tatu.service.issuance import Issuance
 from tatu.service.revocation import Revocation
 from tatu.service.signin import SignIn
 from tatu.service.statements import Statements
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +29,16 @@ class Rates:
     """How often things may be asked for.
 
     Those by address are wide: hosts share the metadata proxy's, people their office's (S10).
-    Those by user are, too: anyone may name any user.
+    Below them, those by user and key count at each address for itself, and those by host count
+    what a token proved: anyone may name any user, key or host, and must lock none out by it.
     """
 
-    sign_in_user: Rate = Rate(count=300)
-    sign_in_key: Rate = Rate(count=60)
-    sign_in_address: Rate = Rate(count=600)
-    enrolment_host: Rate = Rate(count=30)
-    enrolment_address: Rate = Rate(count=600)
-    certificates_account: Rate = Rate(count=6000)
+    sign_in_user: Rate
+    sign_in_key: Rate
+    sign_in_address: Rate
+    enrolment_host: Rate
+    enrolment_address: Rate
+    certificates_account: Rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +51,11 @@ class Settings:
     """
 
     api_endpoint: str
-    identity_driver: str = "local"
-    max_body: int = 2**20
+    identity_driver: str
+    max_body: int
     threads: int = 64
-    trusted_proxies: tuple[Network, ...] = ()
-    rates: Rates = field(default_factory=Rates)
+    trusted_proxies: tuple[Network, ...]
+    rates: Rates
 
 
 @dataclass(frozen=True, kw_only=True)

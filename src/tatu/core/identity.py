@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+EMBEDDED_ISSUER = "local"
+"""The issuer of the embedded directory's users."""
+
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Role:

@@ -16,6 +16,8 @@ MAX_KEY_ID_NAME = 128
 MAX_FORCE_COMMAND = 4096
 MAX_SOURCE_ADDRESSES = 64
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
@@ -159,12 +161,12 @@ def _source_addresses(limits: tuple[str, ...], wanted: tuple[str, ...] | None) -
     return tuple(networks)
 
 
-def network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+def network(text: str) -> Network:
     """Parse an address or CIDR network without host bits, as sshd does; raises `Malformed`."""
     try:
         return ipaddress.ip_network(text)
     except ValueError as error:
-        raise Malformed(f"{text!r} is no address or CIDR network") from error
+        raise Malformed(f"no address or CIDR network: {error}") from error
 
 
 def _extensions(authority: Authority) -> dict[str, str]:

@@ -41,7 +41,7 @@ class Defaults:
 
     algorithms: Mapping[Purpose, KeyAlgorithm]
     profile: Profile
-    dns_suffix: str = ""
+    dns_suffix: str
 
 
 @dataclass(frozen=True, kw_only=True)

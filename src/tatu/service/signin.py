@@ -14,13 +14,12 @@ from tatu.core.challenge import (
     SignInPurpose,
 )
 from tatu.core.errors import Denied, NotFound, Unauthenticated
-from tatu.core.identity import Identity
+from tatu.core.identity import EMBEDDED_ISSUER, Identity
 from tatu.core.keys import PublicKey
 from tatu.core.sshsig import Namespace, SshSignature
 from tatu.ports import BearerToken, Clock, Ledger, Randomness, Verifier
 from tatu.service.audit import event
 
-ISSUER = "local"
 """The issuer of identities that the embedded directory vouches for."""
 
 ADMINISTRATOR = "admin"
@@ -139,7 +138,7 @@ class SignIn:
         fresh = challenge.purpose is SignInPurpose.ADMINISTER
         now = self.clock()
         identity = Identity(
-            issuer=ISSUER,
+            issuer=EMBEDDED_ISSUER,
             subject=user.id,
             name=user.name,
             project=project.id,
@@ -172,7 +171,7 @@ class SignIn:
         self.ledger.audit.append(
             event(
                 "sign-in.refused",
-                by=Actor(kind="key", issuer=ISSUER, id=key.fingerprint),
+                by=Actor(kind="key", issuer=EMBEDDED_ISSUER, id=key.fingerprint),
                 at=self.clock(),
                 subject=challenge.user,
                 request_id=request_id,

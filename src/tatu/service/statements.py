@@ -28,8 +28,8 @@ class Settings:
 
     lifetime: timedelta
     freshness: Freshness
-    minimum_agent_version: str = "0"
-    lockdown: bool = False
+    minimum_agent_version: str
+    lockdown: bool
 
 
 @dataclass(frozen=True, kw_only=True)

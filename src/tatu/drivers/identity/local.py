@@ -9,11 +9,10 @@ from oslo_config import cfg
 
 from tatu.core import bearer
 from tatu.core.errors import NotFound, Unauthenticated
-from tatu.core.identity import Identity, Role
+from tatu.core.identity import EMBEDDED_ISSUER, Identity, Role
 from tatu.drivers.loading import Driver
 from tatu.ports import Clock, CutOffs, Directory, IdentityProvider, Request, SignIns
 
-ISSUER = "local"
 ADMINISTRATOR = "admin"
 CACHED = timedelta(seconds=10)
 _MAX_CACHED = 4096
@@ -75,7 +74,7 @@ class Local(IdentityProvider):
             raise Unauthenticated("the token's user or key is disabled")
         project = token.project
         identity = Identity(
-            issuer=ISSUER,
+            issuer=EMBEDDED_ISSUER,
             subject=user.id,
             name=user.name,
             project=project,
