@@ -2,11 +2,8 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
-
 from tatu.core.audit import Event, Link
 from tatu.ports import Audit
-from tatu.store import tables
 from tatu.store.database import Database
 
 
@@ -24,21 +21,7 @@ class SqlAudit(Audit):
         self, *, after: int, limit: int, authorities: Sequence[str] | None = None
     ) -> tuple[Link, ...]:
         """Return links in order."""
-        table = tables.audit
-        query = (
-            select(table.c.sequence, table.c.previous, table.c.body, table.c.hash)
-            .where(table.c.sequence > after)
-            .order_by(table.c.sequence)
-            .limit(limit)
-        )
-        if authorities is not None:
-            query = query.where(table.c.authority.in_(authorities))
-        with self._database.read() as connection:
-            rows = connection.execute(query).all()
-        return tuple(
-            Link(sequence=row.sequence, previous=row.previous, body=row.body, hash=row.hash)
-            for row in rows
-        )
+        return self._database.links_page(after=after, limit=limit, authorities=authorities)
 
     def head(self) -> tuple[int, str]:
         """Return the last sequence and hash."""

@@ -247,22 +247,25 @@ class Database:
 
     def links(self, after: int) -> Iterator[Link]:
         """Yield the links after a sequence."""
+        while page := self.links_page(after=after, limit=_PAGE):
+            yield from page
+            after = page[-1].sequence
+
+    def links_page(
+        self, *, after: int, limit: int, authorities: Sequence[str] | None = None
+    ) -> tuple[Link, ...]:
+        """Return the first links after a sequence; confined to events of these authorities."""
         table = tables.audit
-        while True:
-            with self.read() as connection:
-                rows = connection.execute(
-                    select(table.c.sequence, table.c.previous, table.c.body, table.c.hash)
-                    .where(table.c.sequence > after)
-                    .order_by(table.c.sequence)
-                    .limit(_PAGE)
-                ).all()
-            for row in rows:
-                yield Link(
-                    sequence=row.sequence, previous=row.previous, body=row.body, hash=row.hash
-                )
-            if len(rows) < _PAGE:
-                return
-            after = rows[-1].sequence
+        query = (
+            select(table.c.sequence, table.c.previous, table.c.body, table.c.hash)
+            .where(table.c.sequence > after)
+            .order_by(table.c.sequence)
+            .limit(limit)
+        )
+        if authorities is not None:
+            query = query.where(table.c.authority.in_(authorities))
+        with self.read() as connection:
+            return tuple(Link(**row._asdict()) for row in connection.execute(query))
 
     def head(self) -> tuple[int, str]:
         """Return the last sequence and hash."""
