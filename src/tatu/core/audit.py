@@ -1,11 +1,11 @@
 """The audit chain: every fact that changed who may do what, each bound to all before it (S23)."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from tatu.core import canonical
 from tatu.core.errors import Malformed
 
 GENESIS = "0" * 64
@@ -65,13 +65,13 @@ class Checkpoint:
             "hash": self.hash,
             "sequence": self.sequence,
         }
-        return json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
+        return canonical.data(facts)
 
 
 def body(event: Event) -> str:
     """Write an event as canonical JSON; raises ValueError for what JSON has no number for."""
     actor = event.actor
-    return json.dumps(
+    return canonical.text(
         {
             "action": event.action,
             "actor": {
@@ -85,10 +85,7 @@ def body(event: Event) -> str:
             "at": event.at.isoformat(timespec="milliseconds"),
             "request_id": event.request_id,
             "facts": dict(event.facts),
-        },
-        allow_nan=False,
-        sort_keys=True,
-        separators=(",", ":"),
+        }
     )
 
 

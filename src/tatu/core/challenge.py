@@ -1,9 +1,10 @@
 """Signing in by SSH key: what is challenged, and what the key signs (security.md S7)."""
 
-import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from tatu.core import canonical
 
 LIFETIME = timedelta(seconds=60)
 TOKEN_LIFETIME = timedelta(hours=1)
@@ -52,4 +53,4 @@ class Challenge:
             "purpose": str(self.purpose),
             "user": self.user,
         }
-        return json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
+        return canonical.data(facts)

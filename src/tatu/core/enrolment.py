@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from tatu.core import canonical
 from tatu.core.errors import Denied, Malformed
 from tatu.core.keys import PublicKey
 
@@ -57,7 +58,7 @@ class EnrolmentToken:
             "secret": base64.b64encode(self.secret).decode(),
             "trust": self.trust,
         }
-        body = json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
+        body = canonical.data(facts)
         return PREFIX + base64.urlsafe_b64encode(body).decode().rstrip("=")
 
     def __repr__(self) -> str:
@@ -112,7 +113,7 @@ def message(
         "host_keys": [key.line for key in host_keys],
         "nonce": nonce,
     }
-    return json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
+    return canonical.data(facts)
 
 
 def request_mac(token_secret: bytes, request_message: bytes) -> str:

@@ -8,6 +8,7 @@ same holds for blocked subject keys, deleted hosts and retired signature keys: e
 import json
 from dataclasses import dataclass
 
+from tatu.core import canonical
 from tatu.core.identity import Identity
 
 Topic = str
@@ -15,7 +16,7 @@ Topic = str
 
 
 def _topic(*parts: str) -> Topic:
-    return json.dumps(parts, separators=(",", ":"))
+    return canonical.text(parts)
 
 
 def user(subject: str) -> Topic:

@@ -1,11 +1,11 @@
 """What a caller may have: a pure function of an authority, an identity and a request."""
 
 import ipaddress
-import json
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from tatu.core import canonical
 from tatu.core.authority import BACKDATE, Authority
 from tatu.core.errors import Denied, Malformed
 from tatu.core.identity import Identity
@@ -51,7 +51,7 @@ class Wanted:
             "subject_key": self.subject_key.line,
             "validity": None if self.validity is None else int(self.validity.total_seconds()),
         }
-        return json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
+        return canonical.data(facts)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from tatu.core import canonical
 from tatu.core.accounts import ACCOUNT
 from tatu.core.errors import Denied, Malformed
 from tatu.core.keys import PublicKey, shown
@@ -185,7 +186,7 @@ def encode(statement: Statement) -> bytes:
         "minimum_agent_version": statement.minimum_agent_version,
         "lockdown": statement.lockdown,
     }
-    data = json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ":")).encode()
+    data = canonical.data(value)
     if len(data) > MAX_SIZE:
         raise ValueError(f"a statement is at most {MAX_SIZE} bytes")
     return data

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Dialect, Integer, LargeBinary, String, Text, 
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
 
-from tatu.core import wire
+from tatu.core import canonical, wire
 from tatu.core.keys import PublicKey
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -69,7 +69,7 @@ NUMBER = BigInteger().with_variant(Integer(), "sqlite")  # only INTEGER is SQLit
 
 def dump(value: object) -> str:
     """Return a list or mapping as JSON text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return canonical.text(value)
 
 
 def texts(stored: str) -> tuple[str, ...]:
