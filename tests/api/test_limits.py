@@ -9,6 +9,7 @@ from falcon.request import Request
 from tatu.api import limits
 from tests.api.deployment import deployed
 from tests.api.keys import ClientKey
+from tests.api.test_hosts import enrol as enrol_proven
 
 PROXIES = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
 
@@ -90,10 +91,40 @@ def test_a_forwarded_address_of_nobody_we_trust_counts_for_nothing(limited):
     assert found == [201, 429]
 
 
-def test_enrolments_are_limited_by_host_before_address(limited):
-    deployment = limited(enrolment_host=2, enrolment_address=5)
-    assert [enrol(deployment, "db").status_code == 429 for _ in range(3)] == [False, False, True]
-    assert enrol(deployment, "web").status_code != 429
+def test_a_stranger_who_names_a_user_or_their_key_does_not_lock_them_out(limited):
+    deployment = limited(sign_in_user=2, sign_in_key=2)
+    key = ClientKey()
+    named = [challenge(deployment, "alice", key, remote_addr="192.0.2.1") for _ in range(3)]
+    assert [answer.status_code for answer in named] == [201, 201, 429]
+    assert challenge(deployment, "alice", key, remote_addr="192.0.2.2").status_code == 201
+
+
+def test_enrolments_are_limited_by_address(limited):
+    deployment = limited(enrolment_address=2)
+    found = [enrol(deployment, f"h{n}").status_code for n in range(3)]
+    assert found == [403, 403, 429]
+
+
+def test_a_host_is_limited_only_when_it_is_proven(limited):
+    deployment = limited(enrolment_host=2)
+    token, keys = deployment.admit("blue", "db")["token"], [ClientKey()]
+    assert {enrol(deployment, "db").status_code for _ in range(5)} == {403}
+    proven = [enrol_proven(deployment, token, keys) for _ in range(3)]
+    assert [answer.status_code for answer in proven] == [201, 201, 429]
+
+
+def test_denied_enrolments_of_nobody_are_counted_and_leave_the_chain_alone(limited):
+    deployment = limited()
+    deployment.admit("blue", "db")
+    before = deployment.ledger.audit.head()
+    for n in range(3):
+        assert enrol(deployment, f"nobody-{n}").status_code == 403
+    assert deployment.ledger.audit.head() == before
+    assert enrol(deployment, "db").status_code == 403
+    assert deployment.ledger.audit.head()[0] == before[0] + 1
+    told = deployment.call("GET", "/metrics").text
+    assert 'tatu_enrolments_denied_total{host="unknown"} 3.0' in told
+    assert 'tatu_enrolments_denied_total{host="known"} 1.0' in told
 
 
 def test_certificates_are_limited_by_account_and_a_batch_counts_each(limited):

@@ -23,6 +23,12 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self._registry,
         )
+        self._unproven = Counter(
+            "tatu_enrolments_denied",
+            "Enrolments that no token proved, of hosts that are there or not",
+            ("host",),
+            registry=self._registry,
+        )
         self._counted: dict[tuple[str, str, int], Counter] = {}
         self._timed: dict[str, Histogram] = {}
 
@@ -37,6 +43,10 @@ class Metrics:
         if timed is None:
             timed = self._timed[route] = self._seconds.labels(route)
         timed.observe(seconds)
+
+    def count_unproven(self, *, known: bool) -> None:
+        """Count an enrolment that no token proved."""
+        self._unproven.labels("known" if known else "unknown").inc()
 
     def text(self) -> bytes:
         """Write all that was counted, in Prometheus's text format."""

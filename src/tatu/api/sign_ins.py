@@ -1,4 +1,10 @@
-"""Signing in by SSH key: challenges and tokens; and who the caller is then."""
+"""Signing in by SSH key: challenges and tokens; and who the caller is then.
+
+Limits by user and key are of that user and key at one address: names and public keys are no
+secrets, and whoever names somebody else's must not lock them out elsewhere. They are lower than
+the address's own, so that one user there does not use up what all of an office have. Signatures
+cannot be guessed, so attempts from many addresses gain nothing.
+"""
 
 from tatu.api import limits, shown
 from tatu.api.operation import Call, operation
@@ -15,8 +21,9 @@ def challenge(call: Call, body: ChallengeRequest) -> ChallengeShown:
     """Return what a key must sign within a minute; the same whoever exists."""
     public_key = PublicKey.parse(body.public_key)
     rates = call.parts.settings.rates
-    limits.take(call.parts, "sign-in-user", rates.sign_in_user, body.user)
-    limits.take(call.parts, "sign-in-key", rates.sign_in_key, public_key.fingerprint)
+    where = limits.address(call.request, call.parts.settings.trusted_proxies)
+    limits.take(call.parts, "sign-in-user", rates.sign_in_user, body.user, where)
+    limits.take(call.parts, "sign-in-key", rates.sign_in_key, public_key.fingerprint, where)
     made = _sign_in(call).challenge(
         user=body.user,
         project=body.project,

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,7 +11,15 @@ from tatu.core.audit import SYSTEM, Actor
 from tatu.core.authority import BACKDATE, Purpose
 from tatu.core.certificate import CertificateToSign, CertificateType
 from tatu.core.enrolment import EnrolmentToken
-from tatu.core.errors import Conflict, Denied, Gone, Malformed, NotFound, PermissionEnded
+from tatu.core.errors import (
+    Conflict,
+    Denied,
+    Gone,
+    Malformed,
+    NotFound,
+    PermissionEnded,
+    TooMany,
+)
 from tatu.core.host import Host
 from tatu.core.identity import Identity
 from tatu.core.keys import PublicKey
@@ -34,6 +42,8 @@ from tatu.service.statements import Statements, statement_keys
 _PAGE = 1000
 _NONCE = re.compile(r"[0-9a-f]{64}")
 _UNPROVEN = "the enrolment token does not prove this request"
+_DENIALS = 10
+_DENIALS_WINDOW = timedelta(minutes=1)
 _BLOCKED = "this host is blocked; an administrator can clear the block"
 
 
@@ -72,6 +82,14 @@ class Answer:
 
     text: str
     mac: str
+
+
+class Unproven(Denied):
+    """No token proves the request; `known`, never told to who asks: there is such a host."""
+
+    def __init__(self, *, known: bool) -> None:
+        super().__init__(_UNPROVEN)
+        self.known = known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,21 +160,32 @@ class Enrolment:
         )
         return Admission(token=token, host=found)
 
-    def redeem(self, redemption: Redemption, *, request_id: str) -> Answer:
+    def redeem(
+        self,
+        redemption: Redemption,
+        *,
+        count: Callable[[], None] = lambda: None,
+        request_id: str,
+    ) -> Answer:
         """Enrol a host's keys, certify them, and answer under a MAC.
 
-        The same keys may ask again until the token expires, and get the same certificates. Raises
-        one and the same `Denied` for an unknown host, an expired token and a wrong MAC; `Denied`
-        for a signature that a key did not make; `Conflict` (reported on the host) for other keys
-        than it has enrolled, or keys that serve another purpose; `Malformed`; `Unavailable`.
+        The same keys may ask again until the token expires, and get the same certificates. What
+        `count` raises refuses it; it is called when the host is proven, for anyone may name any
+        host. Raises one and the same `Unproven` for an unknown host, an expired token and a wrong
+        MAC; `Denied` for a signature that a key did not make; `Conflict` (reported on the host)
+        for other keys than it has enrolled, or keys that serve another purpose; `Malformed`;
+        `Unavailable`.
         """
         try:
-            return self._redeem(redemption, request_id)
+            return self._redeem(redemption, count, request_id)
         except PermissionEnded:  # maybe an older loss than this admission: look again, once
-            return self._redeem(redemption, request_id)
+            return self._redeem(redemption, count, request_id)
 
-    def _redeem(self, redemption: Redemption, request_id: str) -> Answer:
+    def _redeem(
+        self, redemption: Redemption, count: Callable[[], None], request_id: str
+    ) -> Answer:
         secret, snapshot, found = self._proven(redemption, request_id)
+        count()
         if found.id in snapshot.blocked_hosts:
             raise Denied(_BLOCKED)
         self._check_signatures(redemption)
@@ -198,7 +227,8 @@ class Enrolment:
     def _proven(self, redemption: Redemption, request_id: str) -> tuple[bytes, Snapshot, Host]:
         """Return the secret, and the authority and host that were read before it was checked.
 
-        The MAC is made for hosts that are not there too: neither text nor time tells.
+        The MAC is made for hosts that are not there too. Only named hosts that are there are
+        written down: strangers can name any number of others.
         """
         now = self.clock()
         snapshot: Snapshot | None = None
@@ -219,17 +249,28 @@ class Enrolment:
             proven = True
         if snapshot and found and proven and now < found.admitted_until:
             return secret, snapshot, found
+        if found:
+            self._audit_denial(found, request_id)
+        raise Unproven(known=found is not None)
+
+    def _audit_denial(self, found: Host, request_id: str) -> None:
+        """Write down that a host was named in vain, some times: the chain is kept for ever."""
+        now = self.clock()
+        key = f"enrolment-denied:{found.authority}:{found.id}"
+        try:
+            self.ledger.limits.take(key, limit=_DENIALS, window=_DENIALS_WINDOW, now=now)
+        except TooMany:
+            return
         self.ledger.audit.append(
             event(
                 "host.enrolment-denied",
                 by=SYSTEM,
                 at=now,
-                subject=redemption.host[:64],
-                authority=snapshot.authority.id if snapshot else None,
+                subject=found.id,
+                authority=found.authority,
                 request_id=request_id,
             )
         )
-        raise Denied(_UNPROVEN)
 
     def _message(self, redemption: Redemption) -> bytes:
         return enrolment.message(
