@@ -458,6 +458,12 @@ class Publications(Protocol):
         """
 
     @abstractmethod
+    def issued_since(
+        self, authority_id: str, at: datetime, *, limit: int
+    ) -> tuple[Publication, ...]:
+        """Return the first publications issued at a time or later, the oldest first."""
+
+    @abstractmethod
     def revision(self, authority_id: str) -> int:
         """Return the authority's revision, uncached and cheap."""
 

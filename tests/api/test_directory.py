@@ -147,11 +147,24 @@ def test_a_limit_that_is_none_is_refused(ask, profile):
     assert ask("PATCH", "/authorities/blue", {"profile": profile}).status_code == 400
 
 
-def test_keys_are_turned_over(ask):
+def test_only_administrators_let_a_key_sign_at_once(ask):
+    added = ask("POST", "/authorities/blue/keys", {"purpose": "statement"}, user="blue-manager")
+    (fresh,) = (key for key in added.json["keys"] if key["state"] == "next")
+    path = f"/authorities/blue/keys/{fresh['fingerprint'].replace('/', '%2F')}"
+    early = ask("PATCH", path, {"state": "active"}, user="blue-manager")
+    assert early.status_code == 409
+    assert "wait" in early.json["detail"]
+    at_once = {"state": "active", "at_once": True}
+    assert ask("PATCH", path, at_once, user="blue-manager").status_code == 403
+    assert ask("PATCH", path, at_once).status_code == 200
+
+
+def test_keys_are_turned_over(ask, deployment):
     added = ask("POST", "/authorities/blue/keys", {"purpose": "user"}, user="blue-manager")
     assert added.status_code == 201
     (fresh,) = (key for key in added.json["keys"] if key["state"] == "next")
     path = f"/authorities/blue/keys/{fresh['fingerprint'].replace('/', '%2F')}"
+    deployment.clock.move(minutes=30)
     turned = ask("PATCH", path, {"state": "active"}, user="blue-manager").json["keys"]
     states = {key["fingerprint"]: key["state"] for key in turned if key["purpose"] == "user"}
     assert sorted(states.values()) == ["active", "retired"]

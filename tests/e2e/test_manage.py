@@ -234,7 +234,9 @@ def test_an_authority_key_rotates_and_the_old_one_is_revoked(operator):
     first = operator.manage("authority", "show", "blue")
     assert "next" not in first
     assert "next" in operator.manage("authority", "rotate", "blue", "user")
-    second = operator.manage("authority", "rotate", "blue", "user")
+    early = operator.manage("authority", "rotate", "blue", "user", code=1)
+    assert "hosts and clients must learn of this user key first" in early
+    second = operator.manage("authority", "rotate", "--at-once", "blue", "user")
     retired = next(line.split()[-1] for line in second.splitlines() if "retired" in line)
     assert retired in first
     assert "revoked" in operator.manage("authority", "revoke-key", "blue", retired)

@@ -220,7 +220,9 @@ def test_a_key_of_an_authority_is_changed_and_then_stolen(operator):
     assert re.search(rf"user +active +{re.escape(first)}", said)
     (second,) = set(re.findall(r"user +next +(SHA256:\S+)", said))
     assert signer_of(caller.issue(operator.api)) == first
-    said = operator.do("keys", (3, 4))
+    (early,) = blocks("keys", "sqlite")[3:4]
+    assert "must learn of this user key first" in operator.shell(early, fails=True)
+    said = operator.shell(early.replace(" rotate ", " rotate --at-once "))
     assert re.search(rf"user +retired +{re.escape(first)}", said)
     assert re.search(rf"user +active +{re.escape(second)}", said)
     assert signer_of(caller.issue(operator.api)) == second

@@ -21,6 +21,7 @@ def add(deployment, purpose=Purpose.USER):
 
 
 def change(deployment, key, state, **parts):
+    parts = {"at_once": state is KeyState.ACTIVE, **parts}
     return deployment.authorities.change_key(
         deployment.who("ann"), "blue", key.public_key.fingerprint, state, request_id="r", **parts
     )
@@ -118,6 +119,38 @@ def test_a_key_is_next_then_active_then_retired_and_one_at_a_time(deployment):
     assert [k.state for k in found.keys if k.public_key == first.public_key] == [KeyState.RETIRED]
     with pytest.raises(Conflict):
         change(deployment, first, KeyState.ACTIVE)
+
+
+@pytest.mark.parametrize("purpose", list(Purpose))
+def test_a_key_signs_only_when_hosts_have_had_the_time_to_learn_of_it(deployment, purpose):
+    key = add(deployment, purpose)
+    with pytest.raises(Conflict, match=r"wait 1[12]\d\d seconds"):
+        change(deployment, key, KeyState.ACTIVE, at_once=False)
+    deployment.clock.forward(minutes=19)
+    with pytest.raises(Conflict, match=r"wait \d\d seconds"):
+        change(deployment, key, KeyState.ACTIVE, at_once=False)
+    deployment.clock.forward(minutes=1)
+    found = change(deployment, key, KeyState.ACTIVE, at_once=False)
+    assert found.active(purpose).public_key == key.public_key
+
+
+@pytest.mark.parametrize("purpose", list(Purpose))
+def test_a_key_that_no_statement_told_of_is_new_however_old_it_is(deployment, purpose):
+    publish = deployment.statements.publish
+    object.__setattr__(deployment.statements, "publish", lambda _: None)
+    key = add(deployment, purpose)
+    object.__setattr__(deployment.statements, "publish", publish)
+    deployment.clock.forward(hours=10)
+    with pytest.raises(Conflict, match="wait 1200 seconds"):
+        change(deployment, key, KeyState.ACTIVE, at_once=False)
+
+
+@pytest.mark.parametrize("purpose", list(Purpose))
+def test_a_key_that_signs_at_once_says_so_in_the_audit_chain(deployment, purpose):
+    second = add(deployment, purpose)
+    found = change(deployment, second, KeyState.ACTIVE, at_once=True)
+    assert found.active(purpose).public_key == second.public_key
+    assert events(deployment, "authority.key-active")[-1]["facts"]["at_once"]
 
 
 @pytest.mark.parametrize("revoked", [False, True])

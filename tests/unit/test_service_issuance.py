@@ -305,7 +305,7 @@ def test_a_key_that_was_replaced_signs_no_more(deployment):
     deployment.authorities.add_key(ann, "blue", Purpose.USER, request_id="r")
     new = next(k for k in deployment.authorities.show("blue").keys if k.state is KeyState.NEXT)
     deployment.authorities.change_key(
-        ann, "blue", new.public_key.fingerprint, KeyState.ACTIVE, request_id="r"
+        ann, "blue", new.public_key.fingerprint, KeyState.ACTIVE, at_once=True, request_id="r"
     )
 
     signed = Certificate.parse(deployment.issue("ann").certificate.line).contents.signature_key

@@ -194,7 +194,12 @@ def test_keys_come_before_they_sign_and_go_when_their_certificates_have_ended(de
     for key in deployment.authorities.show("blue").keys:
         if key.state is KeyState.NEXT:
             deployment.authorities.change_key(
-                ann, "blue", key.public_key.fingerprint, KeyState.ACTIVE, request_id="r"
+                ann,
+                "blue",
+                key.public_key.fingerprint,
+                KeyState.ACTIVE,
+                at_once=True,
+                request_id="r",
             )
     _, found = newest(deployment)
     keys = found.user_authorities, found.host_authorities, found.statement_keys
@@ -217,7 +222,7 @@ def test_a_revoked_key_is_in_the_krl_with_all_that_it_signed(deployment):
         (old, KeyState.RETIRED, True),
     ):
         deployment.authorities.change_key(
-            ann, "blue", key.fingerprint, state, revoked=revoked, request_id="r"
+            ann, "blue", key.fingerprint, state, revoked=revoked, at_once=True, request_id="r"
         )
 
     assert old in listed(deployment).whole_authorities

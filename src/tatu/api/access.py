@@ -84,6 +84,12 @@ _DEFAULTS: tuple[tuple[str, str, str, str], ...] = (
         f"PATCH {_AUTHORITY}/keys/{{fingerprint}}",
     ),
     (
+        "authority_keys:activate_at_once",
+        "admin",
+        "Let a key sign that hosts may not have heard of: they obey or believe nothing by it",
+        f"PATCH {_AUTHORITY}/keys/{{fingerprint}}",
+    ),
+    (
         "authority_keys:revoke",
         "admin",
         "Revoke a key and all that it signed",

@@ -92,11 +92,13 @@ def add_key(call: Call, authority: Id, body: KeyRequest) -> AuthorityShown:
 def change_key(
     call: Call, authority: Id, fingerprint: Fingerprint, body: KeyChange
 ) -> AuthorityShown:
-    """Activate or retire a key; to revoke it needs a rule of its own."""
-    if body.revoked:
-        call.parts.access.require(
-            call.caller, "tatu:authority_keys:revoke", {"authority": authority}
-        )
+    """Activate or retire a key; to revoke it, or not to wait for hosts, needs a rule of its own."""
+    for asked, rule in (
+        (body.revoked, "tatu:authority_keys:revoke"),
+        (body.at_once, "tatu:authority_keys:activate_at_once"),
+    ):
+        if asked:
+            call.parts.access.require(call.caller, rule, {"authority": authority})
     return shown.authority(
         call.parts.authorities.change_key(
             call.caller,
@@ -104,6 +106,7 @@ def change_key(
             fingerprint,
             KeyState(body.state),
             revoked=body.revoked,
+            at_once=body.at_once,
             request_id=call.request_id,
         )
     )

@@ -314,10 +314,14 @@ class KeyRequest(Body):
 
 
 class KeyChange(Body):
-    """The state that a key moves to; `revoked` ends all that it signed."""
+    """The state that a key moves to; `revoked` ends all that it signed.
+
+    `at_once` lets a key sign that hosts may not have heard of.
+    """
 
     state: Literal["active", "retired"]
     revoked: bool = False
+    at_once: bool = False
 
 
 # --- certificates -----------------------------------------------------------------------------

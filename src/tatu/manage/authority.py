@@ -18,6 +18,12 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         "rotate",
         help="add the next key; run again, when all hosts have learnt of it, make it active",
     )
+    command.add_argument(
+        "--at-once",
+        action="store_true",
+        help="do not wait until hosts have learnt of it: what it signs they refuse until then,"
+        " and after a statement key that they missed they must enrol again",
+    )
     command.add_argument("authority", metavar="PROJECT", help="id or name of its project")
     command.add_argument("purpose", choices=[str(purpose) for purpose in Purpose])
     command.set_defaults(run=_rotate)
@@ -43,7 +49,12 @@ def _rotate(parsed: argparse.Namespace) -> None:
             if key.purpose is purpose and key.state is KeyState.NEXT:
                 fingerprint = key.public_key.fingerprint
                 changed = application.authorities.change_key(
-                    operator, authority.id, fingerprint, KeyState.ACTIVE, request_id=""
+                    operator,
+                    authority.id,
+                    fingerprint,
+                    KeyState.ACTIVE,
+                    at_once=parsed.at_once,
+                    request_id="",
                 )
                 break
         else:

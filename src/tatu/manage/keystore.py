@@ -103,7 +103,7 @@ def _rotations(application: Application) -> Iterator[str]:
                     mine = [key for key in authority.keys if key.purpose is purpose]
                     # a next key is gone too: it becomes active on the way to one that is not
                     times = 3 if any(key.state is KeyState.NEXT for key in mine) else 2
-                    yield from [f"authority rotate {authority.id} {purpose}"] * times
+                    yield from [f"authority rotate --at-once {authority.id} {purpose}"] * times
         marker = page.marker
         if marker is None:
             return

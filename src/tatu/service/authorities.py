@@ -1,5 +1,6 @@
 """Authorities and their keys."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,15 @@ ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 MAX_TRUSTED = 8
 """Keys of a purpose in one statement, whose readers refuse over 16."""
+
+ANNOUNCED_LIFETIMES = 2
+"""Lifetimes of a statement for which a key is announced before it signs."""
+
+_UNKNOWN = {
+    Purpose.USER: "hosts refuse the certificates that it signs until they have the next statement",
+    Purpose.HOST: "clients do not know the hosts that it certifies until they ask again",
+    Purpose.STATEMENT: "a host that has not heard of it obeys no statement until it enrols again",
+}
 
 _PAGE = 1000
 _NOT_LABEL = re.compile(r"[^a-z0-9]+")
@@ -142,7 +152,7 @@ class Authorities:
             )
         key = self._new_key(purpose, KeyState.NEXT)
         try:
-            return self.ledger.authorities.add_key(
+            added = self.ledger.authorities.add_key(
                 authority_id,
                 key,
                 event(
@@ -158,6 +168,8 @@ class Authorities:
         except TatuError:
             self.keystore.delete(key.reference)
             raise
+        self.statements.publish(authority_id)  # from now on hosts learn of it
+        return added
 
     def change_key(
         self,
@@ -167,13 +179,16 @@ class Authorities:
         state: KeyState,
         *,
         revoked: bool = False,
+        at_once: bool = False,
         request_id: str,
     ) -> Authority:
         """Make a NEXT key ACTIVE (its predecessor retires), or retire a key, or revoke it too.
 
-        A key that signs is never left without a successor: without a statement key no revocation
-        could be published, without a user key no host would obey. Raises `NotFound`, or
-        `Conflict` with what to do first.
+        A key signs only after statements have told of it for two of their lifetimes, unless
+        `at_once`: whoever has not heard of it refuses what it signs. A key that signs is never
+        left without a successor: without a statement key no revocation could be published,
+        without a user key no host would obey. Raises `NotFound`, or `Conflict` with what to do
+        first.
         """
         authority = self.ledger.authorities.get(authority_id)
         key = _find(authority, fingerprint)
@@ -183,6 +198,8 @@ class Authorities:
             raise Conflict(
                 f"this is the active {key.purpose} key: add a key and make it active first"
             )
+        if state is KeyState.ACTIVE and key.state is KeyState.NEXT and not at_once:
+            self._check_announced(authority_id, key)
         return self.ledger.authorities.set_key_state(
             authority_id,
             key.reference,
@@ -195,9 +212,22 @@ class Authorities:
                 authority=authority_id,
                 request_id=request_id,
                 purpose=str(key.purpose),
+                **({"at_once": True} if at_once else {}),
             ),
             revoked=revoked,
         )
+
+    def _check_announced(self, authority_id: str, key: AuthorityKey) -> None:
+        """Refuse a key that hosts cannot know yet: two changes in a row would make all deaf."""
+        self.statements.publish(authority_id)
+        announced = self.statements.announced_for(authority_id, key)
+        wait = ANNOUNCED_LIFETIMES * self.statements.settings.lifetime
+        left = wait if announced is None else wait - announced
+        if left > timedelta():
+            raise Conflict(
+                f"hosts and clients must learn of this {key.purpose} key first: wait"
+                f" {math.ceil(left / _SECOND)} seconds. At once, {_UNKNOWN[key.purpose]}"
+            )
 
     def _new_key(self, purpose: Purpose, state: KeyState) -> AuthorityKey:
         reference, public_key = self.keystore.create(self.defaults.algorithms[purpose])

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from tatu.core import krl, statement
-from tatu.core.authority import MAX_HOST_VALIDITY, SKEW, Authority, KeyState, Purpose
+from tatu.core.authority import (
+    MAX_HOST_VALIDITY,
+    SKEW,
+    Authority,
+    AuthorityKey,
+    KeyState,
+    Purpose,
+)
 from tatu.core.errors import Conflict, Unavailable
 from tatu.core.keys import PublicKey
 from tatu.core.krl import Krl, Serials
@@ -16,6 +23,7 @@ from tatu.core.statement import EVERY_HOST, Freshness, Statement
 from tatu.ports import Clock, IdentityProvider, KeyStore, Ledger, Publication, RevocationFacts
 
 _ATTEMPTS = 8
+_LOOKED_AT = 64  # publications: only those of the second in which a key was made may lack it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +81,20 @@ class Statements:
             return self.newest(authority_id)
         except (Conflict, Unavailable):
             return None
+
+    def announced_for(self, authority_id: str, key: AuthorityKey) -> timedelta | None:
+        """Return how long statements have told hosts of a key; None when none did yet."""
+        # Times of issue are whole seconds: some of that second may be older than the key.
+        begun = key.created_at.replace(microsecond=0)
+        for found in self.ledger.publications.issued_since(authority_id, begun, limit=_LOOKED_AT):
+            told = statement.decode(found.statement)
+            if key.public_key in (
+                *told.user_authorities,
+                *told.host_authorities,
+                *told.statement_keys,
+            ):
+                return self.clock() - found.issued_at
+        return None
 
     def krl(self, authority_id: str, version: int | None = None) -> bytes:
         """Return a KRL; None is the newest. Raises `NotFound`, and what `newest` raises."""

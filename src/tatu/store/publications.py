@@ -1,6 +1,9 @@
 """KRLs and statements, as they were signed."""
 
-from sqlalchemy import Connection, func, insert, select
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select
 
 from tatu.core.errors import Conflict, NotFound
 from tatu.ports import Publication, Publications
@@ -33,7 +36,20 @@ class SqlPublications(Publications):
             if row is None:
                 _revision(connection, authority_id)
                 return None
-        return Publication(**{**row._asdict(), "statement": bytes(row.statement)})
+        return _publication(row)
+
+    def issued_since(
+        self, authority_id: str, at: datetime, *, limit: int
+    ) -> tuple[Publication, ...]:
+        """Return the first publications since a time."""
+        query = (
+            select(table)
+            .where(table.c.authority == authority_id, table.c.issued_at >= at)
+            .order_by(table.c.version)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return tuple(map(_publication, connection.execute(query)))
 
     def revision(self, authority_id: str) -> int:
         """Return the authority's revision."""
@@ -85,6 +101,10 @@ class SqlPublications(Publications):
         key = highwater.publication(publication.authority)
         self._database.write(work)
         self._high_water.raise_to(key, publication.version)
+
+
+def _publication(row: Row[Any]) -> Publication:
+    return Publication(**{**row._asdict(), "statement": bytes(row.statement)})
 
 
 def _revision(connection: Connection, authority_id: str) -> int:
