@@ -1,7 +1,6 @@
 """`tatu-api` as it is run: its own process on loopback."""
 
 import contextlib
-import http.client
 import json
 import os
 import select
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tatu import serve
 from tatu.drivers.keystore import kek
 from tatu.manage.main import main
 from tests.e2e.cli_lab import DEADLINE, free_port, wait_until
@@ -215,17 +215,15 @@ def test_a_stop_in_the_middle_of_a_reload_is_a_stop(api):
 
 def test_what_is_being_answered_is_answered_before_it_stops(api):
     process = api.serve()
-    connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=20)
     body = json.dumps({"user": "ann", "project": "blue", "public_key": "x", "purpose": "login"})
-    connection.putrequest("POST", "/v2/challenges")
-    connection.putheader("Content-Type", "application/json")
-    connection.putheader("Content-Length", str(len(body)))
-    connection.endheaders(body[:10].encode())
-    time.sleep(0.2)  # the request is at work, waiting for the rest of its body
-    process.send_signal(signal.SIGTERM)
-    threading.Timer(0.5, lambda: connection.send(body[10:].encode())).start()
-    assert connection.getresponse().status == 400
-    connection.close()
+    head = f"POST /v2/challenges HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+    head += "Content-Type: application/json\r\nExpect: 100-continue\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", api.port), DEADLINE) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 100 ")  # it waits for the body now
+        process.send_signal(signal.SIGTERM)
+        threading.Timer(0.5, lambda: connection.sendall(body.encode())).start()
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
     assert process.wait(timeout=30) == 0
 
 
@@ -244,20 +242,31 @@ def test_a_port_that_is_taken_is_refused(made):
 
 
 @pytest.mark.parametrize(
-    ("change", "code", "why"),
+    ("change", "why"),
     [
-        (("[api]", "[api]\nworkers = 2"), 2, "workers must be 1 on SQLite"),
-        (("[api]", "[api]\nbind_prot = 2"), 2, "no option 'bind_prot'"),
-        (("tatu.db", "other.db"), 1, "tatu-manage db sync"),
-        (("/kek", "/no-kek"), 1, "no-kek cannot be opened"),
-        (("http://127.0.0.1", "http://tatu.example"), 2, "must be https"),
+        (("tatu.db", "other.db"), "tatu-manage db sync"),
+        (("/kek", "/no-kek"), "no-kek cannot be opened"),
     ],
 )
-def test_what_cannot_be_served_is_refused_with_the_reason(api, change, code, why):
+def test_what_cannot_be_served_is_refused_with_the_reason(api, change, why):
     api.config.write_text(api.config.read_text().replace(*change))
-    found, told = api.refused()
-    assert found == code
+    code, told = api.refused()
+    assert code == 1
     assert why in told
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (("[api]", "[api]\nworkers = 2"), "workers must be 1 on SQLite"),
+        (("[api]", "[api]\nbind_prot = 2"), "no option 'bind_prot'"),
+        (("http://127.0.0.1", "http://tatu.example"), "must be https"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_with_the_reason(api, change, why, capsys):
+    api.config.write_text(api.config.read_text().replace(*change))
+    assert serve.main(["--config-file", str(api.config)]) == 2
+    assert why in capsys.readouterr().err
 
 
 def test_whoever_listens_beyond_the_machine_in_clear_is_warned(api):
@@ -282,12 +291,12 @@ def test_a_kek_from_the_environment_is_in_no_log(api):
     assert key not in json.dumps(logged)
 
 
-def test_version_and_help():
-    for word, found in (("--version", "0."), ("--help", "--config-file")):
-        done = subprocess.run(
-            [sys.executable, "-m", "tatu.serve", word], check=True, capture_output=True, text=True
-        )
-        assert found in done.stdout
+@pytest.mark.parametrize(("word", "found"), [("--version", "0."), ("--help", "--config-file")])
+def test_version_and_help(word, found, capsys):
+    with pytest.raises(SystemExit) as ended:
+        serve.main([word])
+    assert ended.value.code == 0
+    assert found in capsys.readouterr().out
 
 
 def stalled(stack, api, address):
