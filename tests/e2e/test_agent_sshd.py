@@ -35,7 +35,7 @@ class Sshd:
 
     def wait(self):
         """Wait until a connection is greeted."""
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while True:
             try:
                 with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
@@ -48,7 +48,7 @@ class Sshd:
 
     def wait_for(self, text):
         """Wait until the log says so."""
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while text not in self.log.read_text():
             assert time.monotonic() < until, self.log.read_text()
             time.sleep(0.01)

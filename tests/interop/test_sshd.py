@@ -205,7 +205,7 @@ class Sshd:
 
     def _logged(self, before):
         """Return the log's new part, once the connection's last word is in it."""
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while True:
             text = self.log.read_bytes()[before:].decode()
             if re.search(r"^(Disconnected from|Connection (closed|reset) by)", text, re.MULTILINE):

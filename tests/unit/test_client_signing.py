@@ -55,7 +55,7 @@ def judge(folder, key, armored, message):
 def agent(tmp_path, monkeypatch):
     path = tmp_path / "agent"
     process = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
     while subprocess.run(["ssh-add", "-l"], capture_output=True, check=False).returncode == 2:
         assert time.monotonic() < until
