@@ -25,6 +25,9 @@ START = 60.0
 """Seconds that a server may take until it answers."""
 
 
+_CONNECTIONS = 200
+
+
 class Server:
     """A running server; `database` makes an empty database and drops it afterwards."""
 
@@ -63,15 +66,58 @@ class Server:
             return list(cursor.fetchall())
 
 
-def _postgresql(folder: Path, port: int) -> Sequence[str]:
+def _programs(folder: Path) -> tuple[Path, Sequence[str]]:
+    """Return where PostgreSQL's programs are, and what starts them as their user."""
     found = sorted(
         Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name)
     )
-    programs, as_postgres = found[-1], []
-    if os.geteuid() == 0:  # initdb refuses root
-        account = pwd.getpwnam("postgres")
-        os.chown(folder, account.pw_uid, account.pw_gid)
-        as_postgres = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
+    if os.geteuid() != 0:
+        return found[-1], []
+    account = pwd.getpwnam("postgres")  # initdb refuses root
+    os.chown(folder, account.pw_uid, account.pw_gid)
+    return found[-1], [
+        *("setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups")
+    ]
+
+
+@contextlib.contextmanager
+def standby(primary: Server, name: str) -> Iterator[None]:
+    """Keep a replica of a PostgreSQL server for as long as the block lasts."""
+    with tempfile.TemporaryDirectory(prefix="tatu-lab-standby-") as made:
+        folder = Path(made)
+        programs, as_postgres = _programs(folder)
+        source = f"host=127.0.0.1 port={primary.port} user=tatu application_name={name}"
+        subprocess.run(
+            [
+                *as_postgres,
+                *(programs / "pg_basebackup", "-D", folder / "data", "-d", source, "-R"),
+                *("--checkpoint=fast", "--no-sync", "--wal-method=stream"),
+            ],
+            check=True,
+            capture_output=True,
+            cwd=folder,
+        )
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [
+                    *as_postgres,
+                    *(programs / "postgres", "-D", folder / "data", "-c", "listen_addresses="),
+                    *("-c", f"unix_socket_directories={folder}"),
+                    *("-c", f"max_connections={_CONNECTIONS}"),  # a standby has no fewer
+                ],
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+            )
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGQUIT)
+            process.wait(START)
+
+
+def _postgresql(folder: Path, port: int) -> Sequence[str]:
+    programs, as_postgres = _programs(folder)
     data = folder / "data"
     subprocess.run(
         [
@@ -87,7 +133,7 @@ def _postgresql(folder: Path, port: int) -> Sequence[str]:
         "listen_addresses": "127.0.0.1",
         "port": port,
         "unix_socket_directories": folder,
-        "max_connections": 200,
+        "max_connections": _CONNECTIONS,
         "fsync": "off",  # servers are killed here, machines are not
     }
     options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
