@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import IO
 
+from tatu.core import audit
 from tatu.core.audit import GENESIS, Link
 from tatu.core.errors import Malformed, RolledBack, Unavailable
 
@@ -141,7 +142,10 @@ class AuditCopy:
             file.truncate(size - len(tail) + len(whole))
         self._last = (0, GENESIS)
         if whole:
-            link = _parse(whole[:-1].rsplit(b"\n", 1)[-1])
+            try:
+                link = _parse(whole[:-1].rsplit(b"\n", 1)[-1])
+            except Malformed as error:  # ours, not the caller's
+                raise Unavailable(f"the audit copy is damaged: {error}") from error
             self._last = (link.sequence, link.hash)
         self._seen = self._status(file)
 
@@ -192,11 +196,14 @@ def _parse(written: bytes) -> Link:
     try:
         place, _, rest = written.decode("ascii").rstrip().partition(_BODY)
         facts = json.loads(place + "}")
-        return Link(
+        link = Link(
             sequence=int(facts["sequence"]),
             previous=str(facts["previous"]),
             body=rest.removesuffix("}"),  # not parsed: its very bytes are what was hashed
             hash=str(facts["hash"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise Malformed("the audit copy has a line that is no link") from error
+    if link != audit.link(link.previous, link.sequence, link.body):
+        raise Malformed(f"event {link.sequence} of the audit copy is not what was written")
+    return link

@@ -1,6 +1,7 @@
 """What events of the chain tell the ledger itself: enough to do again what a restore took back."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,9 @@ from tatu.core.errors import Malformed
 
 BATCH = 1000
 """Rows, links or serials in one go; databases bound the number of parameters."""
+
+_RUN = r"[0-9]{1,20}(-[0-9]{1,20})?"
+_RANGES = re.compile(rf"({_RUN}(,{_RUN})*)?")
 
 T = TypeVar("T")
 
@@ -38,18 +42,25 @@ class Told:
             event = json.loads(body)
             facts, actor = event["facts"], event["actor"]
             return cls(
-                action=event["action"],
-                authority=event["authority"],
-                at=datetime.fromisoformat(event["at"]),
+                action=str(event["action"]),
+                authority=None if event["authority"] is None else str(event["authority"]),
+                at=_aware(event["at"]),
                 by=by(Actor(kind=actor["kind"], id=actor["id"])),
                 reason=str(facts.get("reason", "")),
                 mark=int(facts.get("mark", 0)),
-                certificate=facts.get("certificate"),
-                revoked=facts.get("revoked", {}),
+                certificate=_mapping(facts.get("certificate")),
+                revoked=_mapping(facts.get("revoked", {}), _RANGES) or {},
                 blocked=_pair(facts.get("blocked")),
                 cleared=_pair(facts.get("cleared")),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             raise Malformed("an event of the audit copy cannot be read") from error
 
     @property
@@ -86,6 +97,23 @@ def batches(items: Iterable[T]) -> Iterator[list[T]]:
     rest = iter(items)
     while batch := list(islice(rest, BATCH)):
         yield batch
+
+
+def _aware(text: str) -> datetime:
+    """Read a time; raises ValueError also for one that could be anywhere."""
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError("a time knows its zone")
+    return found
+
+
+def _mapping(value: Any, texts: re.Pattern[str] | None = None) -> Mapping[str, Any] | None:
+    """Return a JSON object, whose values all match; raises TypeError or ValueError."""
+    if not isinstance(value, dict | None):
+        raise TypeError("what must be an object is none")
+    if texts is not None and not all(map(texts.fullmatch, (value or {}).values())):
+        raise ValueError("the serials are no ranges")
+    return value
 
 
 def _pair(value: Any) -> tuple[str, str] | None:
