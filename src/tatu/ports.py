@@ -99,7 +99,9 @@ class Signer(Protocol):
     def sign_certificate(self, contents: CertificateToSign) -> Certificate:
         """Sign a certificate.
 
-        The signature is verified before it is returned. Raises `Unavailable`.
+        The signature is verified before it is returned. Raises `Unavailable`, and ValueError when
+        the certificate names another signature key: that is a mistake in Tatu, no answer to a
+        caller.
         """
 
     @abstractmethod

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 from tools import zipapp
@@ -20,6 +21,10 @@ def test_the_agent_is_one_file_that_needs_the_standard_library_alone(tmp_path):
     )
     assert failed.returncode == 1
     assert failed.stderr == "tatu-agent: this host is not enrolled: tatu-agent enrol\n"
+
+
+def test_the_agent_and_the_distribution_are_of_one_version():
+    assert version("tatu") == VERSION
 
 
 def test_the_same_sources_make_the_same_file(tmp_path):
