@@ -488,6 +488,7 @@ class Hosts(Protocol):
     def admit(self, host: Host, event: Event) -> Host:
         """Add a host, or open the next epoch of a known one (its keys must be proven anew).
 
+        Its certificates that name what it holds no more are revoked in the same commit (S8).
         Raises `Conflict` when another live host of the authority holds one of its names or
         addresses.
         """

@@ -316,6 +316,27 @@ def test_a_new_epoch_ends_the_certificates_of_the_one_before(deployment):
 # --- one key, one purpose (S1)
 
 
+@pytest.mark.parametrize("moved", ["name", "address"])
+def test_a_name_or_address_that_moves_on_is_in_one_live_certificate_only(deployment, moved):
+    has = {"names": ("db",)} if moved == "name" else {"addresses": ("10.0.0.5",)}
+    (old,) = certificates(redeem(deployment, admit(deployment, "a", **has), Key()))
+    admit(deployment, "a", names=("a",))  # and it never enrols again
+    assert live(deployment) == set()
+    (new,) = certificates(redeem(deployment, admit(deployment, "b", **has), Key()))
+
+    assert live(deployment) == {new.contents.serial}
+    assert deployment.ledger.publications.revision("blue") > 0
+    now = deployment.clock()
+    facts = deployment.ledger.revocations.facts("blue", now).serials
+    assert [old.contents.serial] in [list(some) for some in facts.values()]
+
+
+def test_a_host_that_is_admitted_again_keeps_its_certificate_until_it_enrols(deployment):
+    (old,) = certificates(redeem(deployment, admit(deployment, names=("db",)), Key()))
+    admit(deployment, names=("db", "www"))
+    assert live(deployment) == {old.contents.serial}
+
+
 def test_a_key_that_is_another_hosts_is_refused_and_reported(deployment):
     key = Key()
     redeem(deployment, admit(deployment, "i-1"), key)

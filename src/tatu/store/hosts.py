@@ -14,8 +14,10 @@ from tatu.ports import Hosts, Page
 from tatu.store import columns
 from tatu.store.authorities import Snapshots
 from tatu.store.database import Change, Database
-from tatu.store.tables import host_principals
+from tatu.store.revocations import revoke_listed
+from tatu.store.tables import certificates, host_principals
 from tatu.store.tables import hosts as table
+from tatu.store.told import by, ranges
 
 T = TypeVar("T")
 
@@ -49,8 +51,13 @@ class SqlHosts(Hosts):
             else:
                 _update(change.connection, admitted)
                 # what is being made for the epoch before must not be recorded; what was, stays
+                # until the token is redeemed, unless it names what another host may get now
                 topics = [losses.host(host.authority, host.id)]
-                change.append(event, **change.cut_off(topics, event.action, event.at, swept=True))
+                facts: dict[str, object] = {
+                    **change.cut_off(topics, event.action, event.at, swept=True),
+                    **_revoke_beyond(change.connection, admitted.principals, admitted, event),
+                }
+                change.append(event, **facts)
             return admitted
 
         return self._change(work)
@@ -120,7 +127,11 @@ class SqlHosts(Hosts):
             _update(change.connection, replace(host, deleted_at=event.at))
             change.connection.execute(delete(host_principals).where(_holder(host)))
             topics = [losses.host(authority_id, host_id)]
-            change.append(event, **change.cut_off(topics, event.action, event.at))
+            facts: dict[str, object] = {
+                **change.cut_off(topics, event.action, event.at),
+                **_revoke_beyond(change.connection, (), host, event),
+            }
+            change.append(event, **facts)
 
         self._change(work)
 
@@ -150,6 +161,32 @@ def _hold_principals(connection: Connection, host: Host) -> None:
         for principal in host.principals
     ]
     connection.execute(insert(host_principals), rows)
+
+
+def _revoke_beyond(
+    connection: Connection, held: Sequence[str], host: Host, event: Event
+) -> dict[str, object]:
+    """Revoke what the host has that names more than it holds now (S8); return the facts of it."""
+    live = select(certificates.c.serial, certificates.c.principals).where(
+        certificates.c.authority == host.authority,
+        certificates.c.host == host.id,
+        certificates.c.revoked_at.is_(None),
+        certificates.c.valid_before > event.at,
+    )
+    serials = [
+        row.serial
+        for row in connection.execute(live)
+        if not set(columns.texts(row.principals)) <= set(held)
+    ]
+    if not serials:
+        return {}
+    revoked = {
+        "revoked_at": event.at,
+        "revoked_reason": event.action,
+        "revoked_by": by(event.actor),
+    }
+    revoke_listed(connection, host.authority, serials, revoked)
+    return {"revoked": {host.authority: ranges(serials)}, "reason": event.action}
 
 
 def _holder(host: Host) -> Any:
