@@ -19,10 +19,11 @@ from tatu.store import auditcopy, tables
 from tatu.store.certificates import BLOCK
 from tatu.store.ledger import SqlLedger
 from tests.lab import databases
-from tests.lab.server import Deployment, ask
+from tests.lab.server import Deployment, ask, wait_until
 
 CLIENTS = 4
 SUBJECT_KEYS = 8
+WORKERS = 2
 REVOKED = 4
 """One in so many certificates is revoked as soon as it is there."""
 
@@ -191,16 +192,22 @@ def deployment(tmp_path):
 
 
 @pytest.fixture
-def shared_deployment(request, tmp_path):
-    """Two API processes over one PostgreSQL."""
+def on_postgresql(request, tmp_path):
+    """One API over PostgreSQL."""
     run = getattr(request.config, "workerinput", {}).get("testrunuid", str(os.getpid()))
     with databases.postgresql(run) as server, server.database() as url:
         made = Deployment(tmp_path, url)
-        made.add_process()
         try:
             yield made
         finally:
             made.stop()
+
+
+@pytest.fixture
+def shared_deployment(on_postgresql):
+    """Two API processes over one PostgreSQL."""
+    on_postgresql.add_process()
+    return on_postgresql
 
 
 @pytest.mark.slow
@@ -211,6 +218,34 @@ def test_fifty_kills_lose_nothing_that_was_answered(deployment):
 @pytest.mark.slow
 def test_two_processes_on_one_postgresql_lose_nothing_either(shared_deployment):
     ordeal(shared_deployment, kills=12, seed=2)
+
+
+@pytest.mark.slow
+def test_two_workers_that_reload_and_stop_under_load_lose_nothing_either(on_postgresql):
+    (process,) = on_postgresql.processes
+    process.config.write_text(process.config.read_text().replace("[api]", "[api]\nworkers = 2"))
+    process.start()
+    before = sorted(process.workers())
+    assert len(before) == WORKERS
+    caller = process.sign_in(on_postgresql)
+    with Clients([process], caller) as clients:
+        checks = Checks(on_postgresql, caller, clients)
+        for number in range(1, 11):
+            process.process.send_signal(signal.SIGHUP)
+            wait_until(lambda most=number * 10: len(clients.certificates) > most)
+        assert sorted(process.workers()) == before, "a reload is in place"
+        assert {status for _, status in clients.statuses} == {200, 201}
+        checks.holds(process, starts=WORKERS)
+        process.stop()  # in the middle of what clients ask
+        answered = len(clients.certificates)
+        process.start()
+        wait_until(lambda: len(clients.certificates) > answered)
+    assert clients.failures == []
+    assert {status for _, status in clients.statuses} <= {200, 201, 503}, clients.statuses
+    checks.holds(process, starts=2 * WORKERS)
+    process.stop()
+    checks.chain()
+    on_postgresql.manage("audit", "verify")
 
 
 @pytest.mark.soak
