@@ -2,6 +2,7 @@
 
 import pytest
 
+from tatu.core.authority import KeyState
 from tatu.ports import Assignment
 from tests.api.deployment import deployed
 from tests.api.keys import ClientKey
@@ -78,6 +79,24 @@ def test_a_batch_with_one_that_was_revoked_is_not_given_again(deployment):
         json={"serial": serial, "reason": "lost"},
     )
     assert post(deployment, {"items": items}, path=f"{PATH}/batch").status_code == 410
+
+
+def test_what_a_revoked_key_signed_is_never_given_again(deployment, body):
+    first = post(deployment, body).json
+    (key,) = (
+        one
+        for one in deployment.ledger.authorities.snapshot("blue").authority.keys
+        if one.public_key.fingerprint == first["signature_key"]
+    )
+    deployment.ledger.authorities.set_key_state(
+        "blue", key.reference, KeyState.RETIRED, deployment.event(), revoked=True
+    )
+    assert post(deployment, body).status_code == 410
+    path = f"/v2/authorities/blue/certificates/{first['serial']}/status"
+    status = deployment.call("GET", path, "blue-reader").json
+    assert (status["status"], status["reason"]) == ("revoked", "signature key revoked")
+    listed = deployment.call("GET", "/v2/user-certificates?revoked=true", "blue-member").json
+    assert [item["serial"] for item in listed["items"]] == [first["serial"]]
 
 
 def test_whoever_was_disabled_gets_nothing_from_memory(deployment, body):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select, update
 
 from tatu.core import audit, wire
 from tatu.core.audit import Event
@@ -19,12 +19,15 @@ from tatu.store import columns
 from tatu.store.authorities import Snapshots, absent
 from tatu.store.database import Database
 from tatu.store.highwater import HighWater, NoHighWater
-from tatu.store.tables import authorities
+from tatu.store.tables import authorities, authority_keys
 from tatu.store.tables import certificates as table
 from tatu.store.writer import GroupWriter, Item
 
 BLOCK = 128
 """Serials that a process reserves at a time: a crash loses at most the rest of a block."""
+
+WITH_KEY = "signature key revoked"
+"""The reason of whatever a revoked key signed; its KRL names the key, and the rows stay."""
 
 _COLUMNS = tuple(column for column in table.columns if column.name != "sequence")
 _TOLD = (
@@ -92,7 +95,7 @@ class SqlCertificates(Certificates):
         self, authority_id: str, serial: int, *, scope: Sequence[str] | None
     ) -> LedgerCertificate:
         """Return a certificate."""
-        query = select(table).where(table.c.authority == authority_id, table.c.serial == serial)
+        query = _select().where(table.c.authority == authority_id, table.c.serial == serial)
         if scope is not None:
             query = query.where(table.c.authority.in_(scope))
         with self._database.read() as connection:
@@ -105,7 +108,7 @@ class SqlCertificates(Certificates):
         self, wanted: CertificateFilter, *, limit: int, marker: str | None
     ) -> Page[LedgerCertificate]:
         """Return certificates, newest first; the marker is a place in the chain."""
-        query = select(table).where(*_conditions(wanted))
+        query = _select().where(*_conditions(wanted))
         if marker is not None:
             query = query.where(table.c.sequence < _place(marker))
         with self._database.read() as connection:
@@ -166,6 +169,25 @@ def _fingerprint(signature_key: PublicKey) -> str:
     return signature_key.fingerprint
 
 
+def _select() -> Select[Any]:
+    """Select certificates, each with when the key that signed it was revoked."""
+    key_revoked_at = (
+        select(func.min(authority_keys.c.revoked_at))
+        .where(
+            authority_keys.c.authority == table.c.authority,
+            authority_keys.c.fingerprint == table.c.signature_key,
+        )
+        .scalar_subquery()
+    )
+    return select(table, key_revoked_at.label("key_revoked_at"))
+
+
+def _is_revoked() -> ColumnElement[bool]:
+    """Hold for what was revoked itself, or with the key that signed it."""
+    ended = select(authority_keys.c.fingerprint).where(authority_keys.c.revoked_at.is_not(None))
+    return or_(table.c.revoked_at.is_not(None), table.c.signature_key.in_(ended))
+
+
 def _conditions(wanted: CertificateFilter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if wanted.authorities is not None:
@@ -183,11 +205,10 @@ def _conditions(wanted: CertificateFilter) -> list[ColumnElement[bool]]:
         conditions += [
             table.c.valid_after <= wanted.live_at,
             table.c.valid_before > wanted.live_at,
-            table.c.revoked_at.is_(None),
+            ~_is_revoked(),
         ]
     if wanted.revoked is not None:
-        revoked = table.c.revoked_at
-        conditions.append(revoked.is_not(None) if wanted.revoked else revoked.is_(None))
+        conditions.append(_is_revoked() if wanted.revoked else ~_is_revoked())
     return conditions
 
 
@@ -198,6 +219,7 @@ def _place(marker: str) -> int:
 
 
 def _certificate(row: Row[Any]) -> LedgerCertificate:
+    with_key = row.revoked_at is None and row.key_revoked_at is not None
     return LedgerCertificate(
         authority=row.authority,
         serial=row.serial,
@@ -215,8 +237,8 @@ def _certificate(row: Row[Any]) -> LedgerCertificate:
         roles=columns.texts(row.roles),
         host=row.host or "",
         line=_line(row.blob),
-        revoked_at=row.revoked_at,
-        revoked_reason=row.revoked_reason,
+        revoked_at=row.key_revoked_at if with_key else row.revoked_at,
+        revoked_reason=WITH_KEY if with_key else row.revoked_reason,
         revoked_by=row.revoked_by,
     )
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tatu.core import audit, losses
+from tatu.core.authority import KeyState
 from tatu.core.certificate import CertificateType
 from tatu.core.errors import Conflict, Malformed, NotFound, PermissionEnded, Unavailable
 from tatu.ports import CertificateFilter
@@ -254,6 +255,27 @@ def test_filters_confine(blue):
     assert everything(blue, live_at=NOW + timedelta(minutes=2)) == [1, 3, 1]
     assert everything(blue, revoked=True) == [2]
     assert everything(blue, revoked=False) == [1, 4, 3, 1]
+
+
+def test_what_a_revoked_key_signed_is_revoked(blue):
+    blue.certificates.record(user_certificate(1), event())
+    blue.certificates.record(user_certificate(2), event())
+    blue.certificates.record(host_certificate(3), event())
+    blue.revocations.revoke_serials({"blue": [2]}, "lost", event())
+    signer = blue.certificates.get("blue", 1, scope=None).signature_key
+    (found,) = (
+        one
+        for one in blue.authorities.snapshot("blue").authority.keys
+        if one.public_key.fingerprint == signer
+    )
+    blue.authorities.set_key_state(
+        "blue", found.reference, KeyState.RETIRED, event(), revoked=True
+    )
+    with_key = blue.certificates.get("blue", 1, scope=None)
+    assert (with_key.revoked_at, with_key.revoked_reason) == (NOW, "signature key revoked")
+    assert blue.certificates.get("blue", 2, scope=None).revoked_reason == "lost"
+    assert everything(blue, revoked=True) == [2, 1]
+    assert [3] == everything(blue, revoked=False) == everything(blue, live_at=NOW)
 
 
 def test_a_key_has_the_purposes_that_it_served(blue):
