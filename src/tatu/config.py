@@ -83,6 +83,7 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
             ("enrolment_host", 30, "Enrolments of a host that proved itself"),
             ("enrolment_address", 600, "Enrolments from an address"),
             ("certificates_account", 6000, "Certificates of a user"),
+            ("revocations_account", 300, "Requests of a user to revoke"),
         )
     ),
     "database": (

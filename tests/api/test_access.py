@@ -5,7 +5,8 @@ from sqlalchemy import event
 
 from tatu.api.access import list_rules
 from tatu.api.app import ROUTES
-from tests.api.deployment import ROLES
+from tatu.ports import Assignment
+from tests.api.deployment import ROLES, deployed
 
 KEY = "SHA256:" + "A" * 43
 A = "/v2/authorities/{authority}"
@@ -237,3 +238,23 @@ class queries:  # noqa: N801 - reads as what it counts
 
     def _count(self, connection, cursor, statement, *_):
         self._found.append(statement)
+
+
+def test_a_role_lost_in_another_process_changes_nothing_from_memory(template, tmp_path):
+    with deployed(template, tmp_path) as deployment:
+        path, body = "/v2/authorities/blue/enrolment-tokens", {"host": "db"}
+        assert deployment.call("GET", "/v2/whoami", "blue-manager").status_code == 200  # cached
+        held = Assignment(project="blue", role="r-manager", user="blue-manager")
+        deployment.ledger.directory.unassign(held, deployment.event())
+        assert deployment.call("POST", path, "blue-manager", json=body).status_code == 403
+
+
+def test_only_what_compares_marks_is_done_from_memory():
+    remembered = {
+        (method, path)
+        for path, operations in ROUTES.items()
+        for method, operation in operations.items()
+        if operation.remembered
+    }
+    certificates = "/v2/authorities/{authority}/user-certificates"
+    assert remembered == {("POST", certificates), ("POST", f"{certificates}/batch")}

@@ -137,6 +137,16 @@ def test_certificates_are_limited_by_account_and_a_batch_counts_each(limited):
     assert deployment.issue("blue-manager")["serial"] == 4
 
 
+def test_revocations_are_limited_by_account(limited):
+    deployment = limited(revocations_account=2)
+    body = {"user": "blue-member", "reason": "lost"}
+    deployment.issue("blue-member")
+    path = "/v2/authorities/blue/revocations"
+    found = [deployment.call("POST", path, "blue-member", json=body) for _ in range(3)]
+    assert [answer.status_code for answer in found] == [200, 200, 429]
+    assert deployment.call("POST", path, "blue-manager", json=body).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("peer", "forwarded", "expected"),
     [

@@ -43,6 +43,7 @@ DESCRIBED = sorted(
 def served(template, tmp_path_factory):
     many = {"certificates_account": 10**6, "sign_in_user": 10**6, "sign_in_key": 10**6}
     many |= {"sign_in_address": 10**6, "enrolment_host": 10**6, "enrolment_address": 10**6}
+    many |= {"revocations_account": 10**6}
     with deployed(template, tmp_path_factory.mktemp("served"), **many) as made:
         yield made
 

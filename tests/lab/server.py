@@ -31,6 +31,7 @@ bind_port = {port}
 blocking_threads = 8
 [rates]
 certificates_account = 1000000
+revocations_account = 1000000
 [database]
 connection = {database}
 [state]

@@ -23,6 +23,7 @@ from tatu.core.errors import Malformed, NotFound
 from tatu.core.identity import Identity
 
 _NO_BODY = hashlib.sha256(b"").hexdigest()
+_READS = ("GET", "HEAD")
 _NO_FACTS = ports.Request(method="", path="", body_digest="", headers={})  # nobody to recognize
 
 
@@ -46,8 +47,11 @@ def _responder(shared: Shared, operation: Operation) -> Callable[..., None]:
         facts, identity = _NO_FACTS, None
         if not operation.public:
             facts = _facts(req)
-            # What ended since a token was looked up must not be answered from memory.
-            cached = req.get_header(idempotency.HEADER) is None
+            # What ended since a token was looked up must not be answered from memory, nor may
+            # whoever lost a role, in whatever process, change anything by it.
+            cached = (operation.remembered or req.method in _READS) and req.get_header(
+                idempotency.HEADER
+            ) is None
             identity = parts.identities.authenticate(facts, cached=cached)
             req.context.identity = identity
         elif operation.address_rate is not None:

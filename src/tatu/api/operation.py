@@ -80,7 +80,8 @@ class Operation:
     `rule` is asked before anything is looked up; None lets in whoever is signed in.  `public` asks
     for no token.  With `kept` its answer is kept for an Idempotency-Key.  `publishes`: what hosts
     are told may be another afterwards.  `media` is set where the answer is not JSON.
-    `address_rate` names the one of `Rates` that counts addresses, before a body is read.
+    `address_rate` names the one of `Rates` that counts addresses, before a body is read.  A caller
+    is `remembered` also for a change, where its commit is compared with what ended since (S4).
     """
 
     function: Callable[..., Any]
@@ -91,6 +92,7 @@ class Operation:
     publishes: bool
     media: str
     address_rate: str | None
+    remembered: bool
     path: Mapping[str, Any]
     body: type[msgspec.Struct] | None
     query: type[msgspec.Struct]
@@ -117,6 +119,7 @@ def operation(
     publishes: bool = False,
     media: str = "application/json",
     address_rate: str | None = None,
+    remembered: bool = False,
 ) -> Callable[[Callable[..., Any]], Operation]:
     """Make an operation of a function."""
 
@@ -133,6 +136,7 @@ def operation(
             publishes=publishes,
             media=media,
             address_rate=address_rate,
+            remembered=remembered,
             body=hints.pop("body", None),
             query=hints.pop("query", NoQuery),
             path=hints,

@@ -39,6 +39,7 @@ class Rates:
     enrolment_host: Rate
     enrolment_address: Rate
     certificates_account: Rate
+    revocations_account: Rate
 
 
 @dataclass(frozen=True, kw_only=True)

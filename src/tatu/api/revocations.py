@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from tatu.api import shown
+from tatu.api import limits, shown
 from tatu.api.operation import Call, operation
 from tatu.api.schemas import BlockList, BlockShown, Id, Links, RevocationRequest, RevocationShown
 from tatu.core.errors import Malformed
@@ -22,6 +22,8 @@ def create(call: Call, authority: Id, body: RevocationRequest) -> RevocationShow
     whoever uses it, which ends somebody else's certificate for the same key too (security.md S6).
     """
     _one_of(body)
+    rate, caller = call.parts.settings.rates.revocations_account, call.caller
+    limits.take(call.parts, "revocations", rate, caller.issuer, caller.subject)
     selector = _own(call, authority, body) or _anybodys(call, authority, body)
     done = call.parts.revocation.revoke(
         call.caller, selector, body.reason, request_id=call.request_id
