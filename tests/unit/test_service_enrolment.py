@@ -331,6 +331,14 @@ def test_a_name_or_address_that_moves_on_is_in_one_live_certificate_only(deploym
     assert [old.contents.serial] in [list(some) for some in facts.values()]
 
 
+def test_a_new_epoch_ends_more_certificates_than_one_page_lists(deployment, monkeypatch):
+    monkeypatch.setattr("tatu.service.paging.PAGE", 1)
+    redeem(deployment, admit(deployment), Key(), Key(KeyAlgorithm.ECDSA_P256))
+    deployment.clock.forward(seconds=1)
+    answer = redeem(deployment, admit(deployment), Key())
+    assert live(deployment) == {c.contents.serial for c in certificates(answer)}
+
+
 def test_a_host_that_is_admitted_again_keeps_its_certificate_until_it_enrols(deployment):
     (old,) = certificates(redeem(deployment, admit(deployment, names=("db",)), Key()))
     admit(deployment, names=("db", "www"))

@@ -259,7 +259,7 @@ def test_a_loss_that_took_nothing_revokes_nothing(deployment):
 
 
 def test_a_sweep_walks_past_one_page(deployment, monkeypatch):
-    monkeypatch.setattr("tatu.service.revocation._PAGE", 2)
+    monkeypatch.setattr("tatu.service.paging.PAGE", 2)
     for _ in range(5):
         serial(deployment, "bob")
     deployment.administration.enable_user(

@@ -2,9 +2,10 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 
 from tatu.core import host, lint, policy
 from tatu.core.authority import (
@@ -20,6 +21,7 @@ from tatu.core.errors import Conflict, Malformed, NotFound, TatuError
 from tatu.core.identity import Identity
 from tatu.ports import Clock, KeyStore, Ledger, Page
 from tatu.service.audit import event
+from tatu.service.paging import every
 from tatu.service.statements import Statements, trusted_keys
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -37,7 +39,6 @@ _UNKNOWN = {
     Purpose.STATEMENT: "a host that has not heard of it obeys no statement until it enrols again",
 }
 
-_PAGE = 1000
 _NOT_LABEL = re.compile(r"[^a-z0-9]+")
 _SECOND = timedelta(seconds=1)
 
@@ -270,15 +271,8 @@ class Authorities:
                 raise Conflict(f"the DNS suffix {suffix!r} overlaps another authority's")
         return profile
 
-    def _all(self) -> Sequence[Authority]:
-        found: list[Authority] = []
-        marker: str | None = None
-        while True:
-            page = self.list(only=None, limit=_PAGE, marker=marker)
-            found += page.items
-            marker = page.marker
-            if marker is None:
-                return found
+    def _all(self) -> Iterator[Authority]:
+        return every(partial(self.list, only=None))
 
 
 def _overlap(one: str, other: str) -> bool:

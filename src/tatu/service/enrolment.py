@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from tatu.core import enrolment, host, lint, losses, statement
 from tatu.core.audit import SYSTEM, Actor
@@ -37,9 +38,9 @@ from tatu.ports import (
 )
 from tatu.service.audit import event
 from tatu.service.issuance import NONCE, listed
+from tatu.service.paging import every
 from tatu.service.statements import Statements, statement_keys
 
-_PAGE = 1000
 _NONCE = re.compile(r"[0-9a-f]{64}")
 _UNPROVEN = "the enrolment token does not prove this request"
 _DENIALS = 10
@@ -438,8 +439,8 @@ class Enrolment:
 
     def _live(
         self, authority: str | None, host_id: str | None, key: PublicKey | None
-    ) -> tuple[LedgerCertificate, ...]:
-        """Return the newest live host certificates of a host, or for a key: they are few."""
+    ) -> Iterator[LedgerCertificate]:
+        """Yield the live host certificates of a host, or for a key."""
         wanted = CertificateFilter(
             authorities=None if authority is None else (authority,),
             type=CertificateType.HOST,
@@ -448,7 +449,7 @@ class Enrolment:
             live_at=self.clock(),
             revoked=False,
         )
-        return self.ledger.certificates.list(wanted, limit=_PAGE, marker=None).items
+        return every(partial(self.ledger.certificates.list, wanted))
 
     def _answer(self, found: Host, certificates: Sequence[str]) -> str:
         newest = self.statements.newest(found.authority)

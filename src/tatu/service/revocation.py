@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from tatu.core.audit import SYSTEM
 from tatu.core.certificate import CertificateType
@@ -20,9 +21,8 @@ from tatu.ports import (
     RevocationSelector,
 )
 from tatu.service.audit import event
+from tatu.service.paging import every
 from tatu.service.statements import Statements
-
-_PAGE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,13 +212,7 @@ class Revocation:
             live_at=self.clock(),
             revoked=False,
         )
-        marker: str | None = None
-        while True:
-            page = self.ledger.certificates.list(wanted, limit=_PAGE, marker=marker)
-            yield from page.items
-            marker = page.marker
-            if marker is None:
-                return
+        return every(partial(self.ledger.certificates.list, wanted))
 
 
 def _shown(selector: RevocationSelector) -> str:
