@@ -45,11 +45,7 @@ class FakeApi:
         self.signer = signer
         self.certificate_signer = USER
         self.bytes = krl
-
-    def deployment(self):
-        return resources.Deployment(
-            version="v2", deployment="d", identity="local", url="https://t"
-        )
+        self.dns_suffix = "b.example"
 
     def statement(self, authority):
         text = statements.encode(self.said)
@@ -63,7 +59,7 @@ class FakeApi:
         return self.bytes
 
     def public_keys(self, authority):
-        return resources.PublicKeys(authority="p", name="p", dns_suffix="b.example", keys=[])
+        return resources.PublicKeys(authority="p", name="p", dns_suffix=self.dns_suffix, keys=[])
 
     def hosts(self):
         return []

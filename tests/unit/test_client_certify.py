@@ -28,7 +28,15 @@ def connection(tmp_path, monkeypatch):
     """A signed-in cloud whose API is a fake; `Connection.open` returns it too."""
     now = datetime.now(UTC).replace(microsecond=0)
     api = FakeApi(issued=now, expires=now + timedelta(minutes=10))
-    cloud = Cloud(name="blue", url="https://t", user="u", project="p", key=str(tmp_path / "login"))
+    cloud = Cloud(
+        name="blue",
+        url="https://t",
+        user="u",
+        project="p",
+        key=str(tmp_path / "login"),
+        deployment="d",
+        project_id="p",
+    )
     session = Session(token="t", expires_at=now, subject="u", name="u", project="p")
     made = SimpleNamespace(
         cloud=cloud, state=State.of(cloud.folder), api=api, session=lambda: session

@@ -183,6 +183,32 @@ def test_a_server_that_passes_for_another_gets_no_signature(server):
     assert server.paths() == ["/v2"]
 
 
+def test_whoever_answers_later_names_no_other_project(server):
+    known = {"deployment": "d-1", "project_id": "p-1"}
+    assert sign_in(server, **known).project == "p-1"
+    with pytest.raises(errors.Denied, match=r"project is 'p-1' and no longer 'p-0'.*tatu login"):
+        sign_in(server, **{**known, "project_id": "p-0"}, keep=pytest.fail)
+
+
+def test_another_deployment_gets_no_signature(server):
+    with pytest.raises(errors.Denied, match="deployment is 'd-1' and no longer 'd-0'"):
+        sign_in(server, deployment="d-0")
+    assert server.paths() == ["/v2"]
+
+
+def test_the_first_sign_in_says_what_the_next_must_find(server):
+    auth = plugin(server)
+    session = client_http.session(server.url)
+    auth.sign_in(session)
+    assert (auth.deployment, auth.project_id) == ("d-1", "p-1")
+    identity = {**IDENTITY, "project": "p-2"}
+    ends = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    facts = {"token": "tatu_y", "expires_at": ends, "identity": identity}
+    server.answers["/v2/tokens"] = (200, {}, facts)
+    with pytest.raises(errors.Denied, match="p-2"):
+        auth.sign_in(session)
+
+
 def test_administering_asks_for_that_purpose(server):
     sign_in(server, purpose=SignInPurpose.ADMINISTER)
     assert json.loads(server.asked[1][3])["purpose"] == "administer"

@@ -3,6 +3,7 @@
 import subprocess
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,8 +22,14 @@ def state(tmp_path):
     return State.of(tmp_path / "cloud")
 
 
+def connected(state, api):
+    cloud = SimpleNamespace(deployment="d")
+    session = SimpleNamespace(project="p")
+    return SimpleNamespace(cloud=cloud, state=state, api=api, session=lambda: session)
+
+
 def refresh(state, api, now=NOW):
-    return trust.refresh(api, state, "p", now)
+    return trust.refresh(connected(state, api), now)
 
 
 def test_the_first_statement_is_believed_and_kept(state):
@@ -109,6 +116,29 @@ def test_damaged_pins_are_not_passed_over(state):
     state.trust("p").write_text("{}")
     with pytest.raises(Malformed, match="trust-p"):
         refresh(state, FakeApi(2, keys=(TWO,), signer=TWO))
+
+
+def test_the_first_dns_suffix_is_kept_and_another_is_refused(state):
+    api = FakeApi()
+    assert trust.dns_suffix(connected(state, api)) == "b.example"
+    assert trust.dns_suffix(connected(state, api)) == "b.example"
+    for other in ("evil.example", ""):
+        api.dns_suffix = other
+        with pytest.raises(Denied, match="tatu login"):
+            trust.dns_suffix(connected(state, api))
+    state.dns_suffix("p").unlink()
+    assert trust.dns_suffix(connected(state, api)) == ""
+
+
+@pytest.mark.parametrize("suffix", ["com", "com.", ".com", "*", "*.com", "a b.c", "B.Example"])
+def test_a_server_speaks_for_no_whole_domain(state, suffix):
+    api = FakeApi()
+    api.dns_suffix = suffix
+    with pytest.raises(Denied, match="are all under"):
+        trust.dns_suffix(connected(state, api))
+    assert not state.dns_suffix("p").exists()
+    assert knownhosts.patterns({}, suffix) == []
+    assert "github.com" not in knownhosts.aliases([host(names=("github.com",))], suffix)
 
 
 def host(host_id="db-1", names=("db",), addresses=("192.0.2.1",)):

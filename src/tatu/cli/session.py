@@ -38,6 +38,8 @@ class Login(ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Sign in, and save the cloud when that worked."""
+        from dataclasses import replace  # noqa: PLC0415
+
         from tatu.client import clouds  # noqa: PLC0415 -- help loads no HTTP
         from tatu.client.connection import Connection  # noqa: PLC0415
 
@@ -49,7 +51,10 @@ class Login(ShowOne):
             # the certificate is somebody else's
             connection.state.forget()
             connection.state.keep_session(session)
-        clouds.save(cloud)
+        # asked for by name: what is there now is what may not change from here on
+        connection.state.dns_suffix(session.project).unlink(missing_ok=True)
+        plugin = connection.plugin
+        clouds.save(replace(cloud, deployment=plugin.deployment, project_id=plugin.project_id))
         return _who(connection)
 
 

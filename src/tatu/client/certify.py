@@ -72,9 +72,10 @@ def certify(
     session = connection.session()
     if _is_sign_in_key(connection, key.public_key):
         raise Conflict("this key signs in: no key serves two purposes, certify another one")
-    deployment = connection.api.deployment().deployment
     message = wanted.proof_message(
-        deployment=deployment, authority=session.project, subject=session.subject
+        deployment=connection.cloud.deployment,
+        authority=session.project,
+        subject=session.subject,
     )
     proof = key.sign(Namespace.SUBJECT, message)
     answer = connection.api.create_user_certificate(session.project, wanted, proof)
@@ -84,7 +85,7 @@ def certify(
     _check(certificate, wanted, datetime.now(UTC))
     if not _is_by_authority(connection, certificate):
         # a key may have been made active since we last asked
-        trust.refresh(connection.api, connection.state, session.project, datetime.now(UTC))
+        trust.refresh(connection, datetime.now(UTC))
         if not _is_by_authority(connection, certificate):
             raise Denied("the certificate is not by the project's authority")
     # naming that key proves nothing: it must have signed these very bytes
@@ -106,9 +107,7 @@ def certify_file(
     if path.suffix != ".pub":
         raise Malformed(f"{path} is no public key file (.pub)")
     key = signing.of_public_key(PublicKey.parse(files.read(path)), path.with_suffix(""))
-    trust.refresh(
-        connection.api, connection.state, connection.session().project, datetime.now(UTC)
-    )
+    trust.refresh(connection, datetime.now(UTC))
     wanted = Wanted(subject_key=key.public_key, **fields)  # type: ignore[arg-type]
     certificate, answer = certify(connection, wanted, key)
     beside = path.with_name(f"{path.stem}-cert.pub")

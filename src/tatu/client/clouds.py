@@ -17,6 +17,8 @@ class Cloud:
 
     `key` is the path of a key file or `agent:<fingerprint>`. `agent` says that the key that is
     certified lives in ssh-agent alone, and `insecure_http` that the URL may be plain http.
+    `deployment` and `project_id` are what the last `tatu login` found there: nobody who answers
+    later may name others. They are empty until then.
     """
 
     name: str
@@ -26,6 +28,8 @@ class Cloud:
     key: str
     agent: bool = False
     insecure_http: bool = False
+    deployment: str = ""
+    project_id: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what would leak a token or leave its folder; raises `Malformed`."""
@@ -115,6 +119,8 @@ def save(cloud: Cloud) -> None:
             "user": cloud.user,
             "project": cloud.project,
             "key": cloud.key,
+            "deployment": cloud.deployment,
+            "project_id": cloud.project_id,
         }
         if cloud.agent:
             facts["agent"] = True

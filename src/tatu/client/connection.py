@@ -1,6 +1,6 @@
 """A cloud that we are signed in to: what commands work with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keystoneauth1.adapter import Adapter
 
@@ -24,10 +24,10 @@ class Connection:
 
     @classmethod
     def open(cls, cloud: Cloud) -> "Connection":
-        """Return the connection of a signed-in cloud; raises `Unauthenticated` after `logout`."""
+        """Return the connection of a signed-in cloud; raises `Unauthenticated` before `login`."""
         state = State.of(cloud.folder)
         kept = state.session()
-        if kept is None:
+        if kept is None or not cloud.deployment or kept.project != cloud.project_id:
             raise Unauthenticated(
                 f"not signed in to {cloud.name}: `tatu login --cloud {cloud.name}`"
             )
@@ -35,8 +35,9 @@ class Connection:
 
     @classmethod
     def new(cls, cloud: Cloud) -> "Connection":
-        """Return the connection of a cloud to sign in to."""
-        return cls._of(cloud, State.of(cloud.folder), SignInPurpose.LOGIN, None)
+        """Return the connection of a cloud to sign in to, whatever answered there before."""
+        unknown = replace(cloud, deployment="", project_id="")
+        return cls._of(unknown, State.of(cloud.folder), SignInPurpose.LOGIN, None)
 
     def administering(self) -> Api:
         """Return the API for changes to the directory: each sign-in is fresh and kept nowhere."""
@@ -62,6 +63,8 @@ class Connection:
             purpose=purpose,
             kept=kept,
             keep=state.keep_session if purpose is SignInPurpose.LOGIN else None,
+            deployment=cloud.deployment,
+            project_id=cloud.project_id,
         )
         session = http.session(cloud.url)
         adapter = Adapter(session, auth=plugin, endpoint_override=cloud.url.rstrip("/"))

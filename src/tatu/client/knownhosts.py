@@ -24,6 +24,11 @@ def parsed(text: str, *parsers: Callable[[str], str]) -> str | None:
     return None
 
 
+def is_suffix(text: str) -> bool:
+    """Say whether a DNS suffix may be one project's: a single label is the whole of a domain."""
+    return "." in text and parsed(text, names.name) == text
+
+
 def aliases(hosts: Iterable[Host], dns_suffix: str) -> dict[str, str]:
     """Return the host id for every id, name and address of these hosts; all are lower-case.
 
@@ -37,7 +42,9 @@ def aliases(hosts: Iterable[Host], dns_suffix: str) -> dict[str, str]:
         found.setdefault(host_id, host_id)
         for text in host.names:
             name = parsed(text, names.name)
-            if name and ("." not in name or (dns_suffix and name.endswith(f".{dns_suffix}"))):
+            if name and (
+                "." not in name or (is_suffix(dns_suffix) and name.endswith(f".{dns_suffix}"))
+            ):
                 found.setdefault(name, host_id)
         for text in host.addresses:
             if address := parsed(text, names.address):
@@ -47,8 +54,7 @@ def aliases(hosts: Iterable[Host], dns_suffix: str) -> dict[str, str]:
 
 def patterns(known: dict[str, str], dns_suffix: str) -> list[str]:
     """Return the host patterns of a project: what `aliases` knows, and all under its suffix."""
-    suffix = parsed(dns_suffix, names.name)
-    return [*known, *([f"*.{suffix}"] if suffix else ())]
+    return [*known, *([f"*.{dns_suffix}"] if is_suffix(dns_suffix) else ())]
 
 
 def lines(hosts: list[str], keys: Iterable[PublicKey], cloud: str) -> str:

@@ -28,7 +28,9 @@ class KeySignIn(BaseAuthPlugin):
     """Gets bearer tokens for signatures by an SSH key.
 
     `find_key` is called only when something must be signed. `kept` is a token from before, used
-    while it lives, and `keep` is told of new ones.
+    while it lives, and `keep` is told of new ones. `deployment` and `project_id` are what every
+    sign-in must find there; empty, they become what the first one finds. Whoever answers in
+    Tatu's place could otherwise name a project whose statement keys nobody has pinned yet.
     """
 
     def __init__(
@@ -41,8 +43,12 @@ class KeySignIn(BaseAuthPlugin):
         purpose: SignInPurpose = SignInPurpose.LOGIN,
         kept: Session | None = None,
         keep: Callable[[Session], None] | None = None,
+        deployment: str = "",
+        project_id: str = "",
     ) -> None:
         super().__init__()
+        self.deployment = deployment
+        self.project_id = project_id
         self._url = url.rstrip("/")
         self._user = user
         self._project = project
@@ -52,12 +58,16 @@ class KeySignIn(BaseAuthPlugin):
         self._keep = keep
 
     def sign_in(self, session: HttpSession) -> Session:
-        """Answer a new challenge, whatever token there is; raises as `http.request` does."""
+        """Answer a new challenge, whatever token there is.
+
+        Raises `Denied` for another deployment or project than before, and as `http.request` does.
+        """
         key = self._find_key()
         server = Adapter(session, endpoint_override=self._url)
         deployment = http.ask(server, "GET", "/v2", Deployment, authenticated=False)
         if deployment.url.rstrip("/") != self._url:
             raise Denied(f"{self._url} says that it is {deployment.url}: sign in to that URL")
+        self._same("deployment", self.deployment, deployment.deployment)
         line = key.public_key.line
         asked = {"user": self._user, "project": self._project, "public_key": line}
         wanted = {**asked, "purpose": str(self._purpose)}
@@ -70,16 +80,27 @@ class KeySignIn(BaseAuthPlugin):
             "signature": key.sign(Namespace.LOGIN, message),
         }
         token = http.ask(server, "POST", "/v2/tokens", Token, body=answer, authenticated=False)
+        project = token.identity.project or ""
+        self._same("project", self.project_id, project)
+        self.deployment, self.project_id = deployment.deployment, project
         self._session = Session(
             token=token.token,
             expires_at=token.expires_at.astimezone(UTC).replace(microsecond=0),
             subject=token.identity.subject,
             name=token.identity.name,
-            project=token.identity.project or "",
+            project=project,
         )
         if self._keep is not None:
             self._keep(self._session)
         return self._session
+
+    def _same(self, what: str, known: str, said: str) -> None:
+        """Raise `Denied` when the server names another than the one that we know."""
+        if known and said != known:
+            raise Denied(
+                f"{self._url} says that its {what} is {said!r} and no longer {known!r}:"
+                " if you know why, `tatu login` again"
+            )
 
     def current(self, session: HttpSession) -> Session:
         """Return a sign-in that has not ended."""

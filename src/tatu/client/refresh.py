@@ -99,8 +99,8 @@ def _keep(state: State, ready: Ready) -> Ready:
 
 def _refresh_trust(connection: Connection) -> tuple[dict[str, str], str]:
     authority, api = connection.session().project, connection.api
-    believed = trust.refresh(api, connection.state, authority, datetime.now(UTC))
-    suffix = api.public_keys(authority).dns_suffix
+    believed = trust.refresh(connection, datetime.now(UTC))
+    suffix = trust.dns_suffix(connection)
     try:
         listed = [host for host in api.hosts() if host.authority == authority]
     except Denied:

@@ -112,6 +112,10 @@ class State:
 
     @property
     def lock(self) -> Path:
+    def dns_suffix(self, authority: str) -> Path:
+        """Return the file of an authority's DNS suffix, pinned until the next `tatu login`."""
+        return self.folder / f"dns-suffix-{quote(authority, safe='')}"
+
         """Whose holder alone refreshes."""
         return self.folder / "lock"
 

@@ -1,15 +1,16 @@
 """Whom we believe: statements by keys that we know from before (security.md S2, S3).
 
 The statement keys are pinned when an authority is first seen. Later ones count only when a
-statement that one of the known keys signed has announced them.
+statement that one of the known keys signed has announced them. The DNS suffix, which no statement
+has, is pinned as they are, until the next `tatu login`.
 """
 
 import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from tatu.client import files, verifying
-from tatu.client.api import Api
+from tatu.client import files, knownhosts, verifying
+from tatu.client.connection import Connection
 from tatu.client.state import State
 from tatu.core import krl as krls
 from tatu.core import statement as statements
@@ -39,12 +40,13 @@ class _Pinned:
         return json.dumps({"deployment": self.deployment, "statement": text}) + "\n"
 
 
-def refresh(api: Api, state: State, authority: str, now: datetime) -> Trust:
-    """Fetch, verify and keep the newest statement with its KRL.
+def refresh(connection: Connection, now: datetime) -> Trust:
+    """Fetch, verify and keep the newest statement of our project's authority, with its KRL.
 
     Raises `Denied` when it is not by a key that we know, is older than one that we saw, or goes
     with another KRL; and as `http.request` does.
     """
+    api, state, authority = connection.api, connection.state, connection.session().project
     pinned = _pinned(state, authority)
     answer = api.statement(authority)
     data = answer.statement.encode()
@@ -58,7 +60,7 @@ def refresh(api: Api, state: State, authority: str, now: datetime) -> Trust:
         )
     signed = signature.signed_bytes(Namespace.STATEMENT, data)
     verifying.verify(signature.public_key, signature.signature, signed)
-    deployment = api.deployment().deployment if pinned is None else pinned.deployment
+    deployment = connection.cloud.deployment if pinned is None else pinned.deployment
     receiver = Receiver(deployment=deployment, authority=authority, host=EVERY_HOST)
     last = None if pinned is None or pinned.last == new else pinned.last
     statements.accept(new, last, receiver, now)
@@ -75,6 +77,27 @@ def last(state: State, authority: str) -> Statement | None:
     """Return the newest statement that was verified, or None before the first."""
     pinned = _pinned(state, authority)
     return None if pinned is None else pinned.last
+
+
+def dns_suffix(connection: Connection) -> str:
+    """Return the suffix that our project's authority speaks for, or "" for none.
+
+    Raises `Denied` when it is not the one that we know from before, and for what is no suffix of
+    one project: whoever answers in Tatu's place would speak for `com`.
+    """
+    state, authority = connection.state, connection.session().project
+    said = connection.api.public_keys(authority).dns_suffix
+    if said and not knownhosts.is_suffix(said):
+        raise Denied(f"the server says that the project's hosts are all under {said!r}")
+    path = state.dns_suffix(authority)
+    if not path.exists():
+        files.write(path, f"{said}\n")
+    elif (known := files.read(path).strip()) != said:
+        raise Denied(
+            f"the project's DNS suffix was {known!r}, and the server says {said!r} now:"
+            " if you know why, `tatu login` again"
+        )
+    return said
 
 
 def _pinned(state: State, authority: str) -> _Pinned | None:
