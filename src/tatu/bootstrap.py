@@ -18,7 +18,8 @@ from tatu.drivers.keystore import kek
 from tatu.drivers.keystore.local import Local as LocalKeys
 from tatu.drivers.verifier.cryptography import CryptographyVerifier
 from tatu.ports import Clock, IdentityProvider, KeyStore, Ledger, Randomness, Verifier
-from tatu.service import enrolment, statements
+from tatu.service import admission, statements
+from tatu.service.admission import Admissions
 from tatu.service.audit import Checkpoints
 from tatu.service.authorities import Authorities, Defaults
 from tatu.service.directory import Administration
@@ -55,6 +56,7 @@ class Application:
     statements: Statements
     authorities: Authorities
     issuance: Issuance
+    admissions: Admissions
     enrolment: Enrolment
     revocation: Revocation
     checkpoints: Checkpoints
@@ -200,6 +202,12 @@ def build(config: Config, ledger: Ledger) -> Application:
             limits=config.limits,
             deployment=deployment,
         ),
+        admissions=Admissions(
+            ledger=ledger,
+            keystore=keystore,
+            clock=now,
+            settings=admission.Settings(url=config.api_endpoint),
+        ),
         enrolment=Enrolment(
             ledger=ledger,
             keystore=keystore,
@@ -208,7 +216,7 @@ def build(config: Config, ledger: Ledger) -> Application:
             clock=now,
             randomness=os.urandom,
             limits=config.limits,
-            settings=enrolment.Settings(url=config.api_endpoint),
+            url=config.api_endpoint,
             deployment=deployment,
         ),
         revocation=revocation,
@@ -254,6 +262,7 @@ def parts(application: Application) -> "Parts":
         ledger=application.ledger,
         issuance=application.issuance,
         authorities=application.authorities,
+        admissions=application.admissions,
         enrolment=application.enrolment,
         revocation=application.revocation,
         statements=application.statements,

@@ -25,7 +25,8 @@ from tatu.core.statement import Freshness, FreshnessPolicy
 from tatu.drivers.keystore.signer import MemorySigner, generate
 from tatu.drivers.verifier.cryptography import CryptographyVerifier
 from tatu.ports import Assignment, Project, User
-from tatu.service import authorities, enrolment, statements
+from tatu.service import admission, authorities, statements
+from tatu.service.admission import Admissions
 from tatu.service.audit import Checkpoints, event
 from tatu.service.authorities import Authorities
 from tatu.service.directory import Administration
@@ -128,6 +129,12 @@ class Deployment:
                 dns_suffix="{project}.example",
             ),
         )
+        self.admissions = Admissions(
+            ledger=self.ledger,
+            keystore=self.keystore,
+            clock=self.clock,
+            settings=admission.Settings(url="https://tatu.example"),
+        )
         self.enrolment = Enrolment(
             ledger=self.ledger,
             keystore=self.keystore,
@@ -136,7 +143,7 @@ class Deployment:
             clock=self.clock,
             randomness=os.urandom,
             limits=self.limits,
-            settings=enrolment.Settings(url="https://tatu.example"),
+            url="https://tatu.example",
             deployment=self.id,
         )
         self.revocation = Revocation(

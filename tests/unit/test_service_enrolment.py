@@ -20,7 +20,9 @@ from tests.vectors.keys import SK_ED25519
 
 
 def admit(deployment, host="db", **parts):
-    return deployment.enrolment.admit(deployment.who("ann"), "blue", host, request_id="r", **parts)
+    return deployment.admissions.admit(
+        deployment.who("ann"), "blue", host, request_id="r", **parts
+    )
 
 
 def redemption(
@@ -187,7 +189,7 @@ def test_a_host_id_is_a_plain_word(deployment, host):
 
 def test_an_authority_that_is_not_there_admits_nobody(deployment):
     with pytest.raises(NotFound):
-        deployment.enrolment.admit(deployment.who("ann"), "green", "db", request_id="r")
+        deployment.admissions.admit(deployment.who("ann"), "green", "db", request_id="r")
 
 
 # --- what proves nothing

@@ -41,7 +41,7 @@ def delete(call: Call, authority: Id, host: HostId) -> None:
 @operation(rule="tatu:enrolment_tokens:create", status=201)
 def admit(call: Call, authority: Id, body: EnrolmentTokenRequest) -> EnrolmentTokenShown:
     """Admit a host, or admit it again, and get its one-time token."""
-    admission = call.parts.enrolment.admit(
+    admission = call.parts.admissions.admit(
         call.caller,
         authority,
         body.host,

@@ -7,6 +7,7 @@ from datetime import timedelta
 from tatu.api.access import Access
 from tatu.core.policy import Network
 from tatu.ports import Clock, IdentityProvider, Ledger
+from tatu.service.admission import Admissions
 from tatu.service.authorities import Authorities
 from tatu.service.directory import Administration
 from tatu.service.enrolment import Enrolment
@@ -76,6 +77,7 @@ class Parts:
     ledger: Ledger
     issuance: Issuance
     authorities: Authorities
+    admissions: Admissions
     enrolment: Enrolment
     revocation: Revocation
     statements: Statements

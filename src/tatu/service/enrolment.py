@@ -4,14 +4,13 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
-from tatu.core import enrolment, host, lint, losses, statement
+from tatu.core import enrolment, lint, losses, statement
 from tatu.core.audit import SYSTEM, Actor
 from tatu.core.authority import BACKDATE, Purpose
 from tatu.core.certificate import CertificateToSign, CertificateType
-from tatu.core.enrolment import EnrolmentToken
 from tatu.core.errors import (
     Conflict,
     Denied,
@@ -22,7 +21,6 @@ from tatu.core.errors import (
     TooMany,
 )
 from tatu.core.host import Host
-from tatu.core.identity import Identity
 from tatu.core.keys import PublicKey
 from tatu.core.sshsig import Namespace, SshSignature
 from tatu.ports import (
@@ -36,33 +34,16 @@ from tatu.ports import (
     Snapshot,
     Verifier,
 )
+from tatu.service.admission import BLOCKED, secret_of
 from tatu.service.audit import event
 from tatu.service.issuance import NONCE, listed
 from tatu.service.paging import every
-from tatu.service.statements import Statements, statement_keys
+from tatu.service.statements import Statements
 
 _NONCE = re.compile(r"[0-9a-f]{64}")
 _UNPROVEN = "the enrolment token does not prove this request"
 _DENIALS = 10
 _DENIALS_WINDOW = timedelta(minutes=1)
-_BLOCKED = "this host is blocked; an administrator can clear the block"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Where hosts enrol, and for how long a token may be redeemed."""
-
-    url: str
-    token_lifetime: timedelta = timedelta(hours=1)
-    max_token_lifetime: timedelta = timedelta(hours=24)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Admission:
-    """An admitted host and its token, good until `host.admitted_until`."""
-
-    token: EnrolmentToken
-    host: Host
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +76,7 @@ class Unproven(Denied):
 
 @dataclass(frozen=True, kw_only=True)
 class Enrolment:
-    """Admits hosts and redeems their tokens."""
+    """Redeems the tokens of admitted hosts."""
 
     ledger: Ledger
     keystore: KeyStore
@@ -104,62 +85,8 @@ class Enrolment:
     clock: Clock
     randomness: Randomness
     limits: lint.Limits
-    settings: Settings
+    url: str
     deployment: str
-
-    def admit(
-        self,
-        identity: Identity,
-        authority_id: str,
-        host_id: str,
-        *,
-        names: tuple[str, ...] = (),
-        addresses: tuple[str, ...] = (),
-        validity: timedelta | None = None,
-        request_id: str,
-    ) -> Admission:
-        """Admit a host, or admit it again, and return its one-time token.
-
-        Without names it is called by its id. While the token of an epoch is unused and not
-        expired, the same question gets the same token; any other opens the next epoch. Raises
-        `NotFound` for no authority, `Malformed`, `Denied` for a name outside of the DNS suffix,
-        `Conflict` when another live host holds a name or address.
-        """
-        snapshot = self.ledger.authorities.snapshot(authority_id)
-        authority = snapshot.authority
-        if host_id in snapshot.blocked_hosts:
-            raise Denied(_BLOCKED)
-        now = self.clock()
-        wanted = Host(
-            id=host.host_id(host_id),
-            authority=authority_id,
-            names=host.names_within(names or (host_id,), authority.profile.dns_suffix),
-            addresses=tuple(dict.fromkeys(map(host.address, addresses))),
-            epoch=1,
-            admitted_until=now + self._validity(validity),
-            created_at=now,
-        )
-        found = self._unredeemed(wanted, now) or self.ledger.hosts.admit(
-            wanted,
-            event(
-                "host.admitted",
-                by=identity,
-                at=now,
-                subject=wanted.id,
-                authority=authority_id,
-                request_id=request_id,
-                principals=list(wanted.principals),
-                until=wanted.admitted_until.isoformat(),
-            ),
-        )
-        token = EnrolmentToken(
-            url=self.settings.url,
-            authority=authority_id,
-            host=found.id,
-            secret=self._secret(authority_id, found.id, found.epoch),
-            trust=enrolment.trust_digest(statement_keys(authority)),
-        )
-        return Admission(token=token, host=found)
 
     def redeem(
         self,
@@ -188,7 +115,7 @@ class Enrolment:
         secret, snapshot, found = self._proven(redemption, request_id)
         count()
         if found.id in snapshot.blocked_hosts:
-            raise Denied(_BLOCKED)
+            raise Denied(BLOCKED)
         self._check_signatures(redemption)
         found = self._bind(redemption, found, request_id)
         certificates = [
@@ -198,32 +125,6 @@ class Enrolment:
         text = self._answer(found, [certificate.line for certificate in certificates])
         mac = enrolment.answer_mac(secret, redemption.nonce, text.encode())
         return Answer(text=text, mac=mac)
-
-    # --- admitting
-
-    def _validity(self, wanted: timedelta | None) -> timedelta:
-        if wanted is None:
-            return self.settings.token_lifetime
-        if not timedelta() < wanted <= self.settings.max_token_lifetime:
-            longest = int(self.settings.max_token_lifetime.total_seconds())
-            raise Malformed(f"an enrolment token is good for 1 to {longest} seconds")
-        return wanted
-
-    def _unredeemed(self, wanted: Host, now: datetime) -> Host | None:
-        """Return the host when its token is still to be redeemed and says the same."""
-        try:
-            found = self.ledger.hosts.get(wanted.authority, wanted.id, scope=None)
-        except NotFound:
-            return None
-        same = found.principals == wanted.principals
-        return found if same and not found.host_keys and now < found.admitted_until else None
-
-    def _secret(self, authority: str, host_id: str, epoch: int) -> bytes:
-        return enrolment.secret(
-            self.keystore.secret("enrolment"), authority=authority, host=host_id, epoch=epoch
-        )
-
-    # --- redeeming
 
     def _proven(self, redemption: Redemption, request_id: str) -> tuple[bytes, Snapshot, Host]:
         """Return the secret, and the authority and host that were read before it was checked.
@@ -241,7 +142,7 @@ class Enrolment:
             epoch = found.epoch
         except NotFound:
             pass
-        secret = self._secret(redemption.authority, redemption.host, epoch)
+        secret = secret_of(self.keystore, redemption.authority, redemption.host, epoch)
         try:
             enrolment.check_request_mac(secret, self._message(redemption), redemption.mac)
         except Denied:
@@ -454,7 +355,7 @@ class Enrolment:
     def _answer(self, found: Host, certificates: Sequence[str]) -> str:
         newest = self.statements.newest(found.authority)
         contents = statement.decode(newest.statement)
-        base = f"{self.settings.url}/v2/authorities/{found.authority}"
+        base = f"{self.url}/v2/authorities/{found.authority}"
         answer = {
             "deployment": self.deployment,
             "authority": found.authority,

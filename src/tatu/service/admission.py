@@ -1,0 +1,120 @@
+"""Admission: an operator names a machine, and gets the token with which it enrols (S8, S11)."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tatu.core import enrolment, host
+from tatu.core.enrolment import EnrolmentToken
+from tatu.core.errors import Denied, Malformed, NotFound
+from tatu.core.host import Host
+from tatu.core.identity import Identity
+from tatu.ports import Clock, KeyStore, Ledger
+from tatu.service.audit import event
+from tatu.service.statements import statement_keys
+
+BLOCKED = "this host is blocked; an administrator can clear the block"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where hosts enrol, and for how long a token may be redeemed."""
+
+    url: str
+    token_lifetime: timedelta = timedelta(hours=1)
+    max_token_lifetime: timedelta = timedelta(hours=24)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admission:
+    """An admitted host and its token, good until `host.admitted_until`."""
+
+    token: EnrolmentToken
+    host: Host
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admissions:
+    """Admits hosts."""
+
+    ledger: Ledger
+    keystore: KeyStore
+    clock: Clock
+    settings: Settings
+
+    def admit(
+        self,
+        identity: Identity,
+        authority_id: str,
+        host_id: str,
+        *,
+        names: tuple[str, ...] = (),
+        addresses: tuple[str, ...] = (),
+        validity: timedelta | None = None,
+        request_id: str,
+    ) -> Admission:
+        """Admit a host, or admit it again, and return its one-time token.
+
+        Without names it is called by its id. While the token of an epoch is unused and not
+        expired, the same question gets the same token; any other opens the next epoch. Raises
+        `NotFound` for no authority, `Malformed`, `Denied` for a name outside of the DNS suffix,
+        `Conflict` when another live host holds a name or address.
+        """
+        snapshot = self.ledger.authorities.snapshot(authority_id)
+        authority = snapshot.authority
+        if host_id in snapshot.blocked_hosts:
+            raise Denied(BLOCKED)
+        now = self.clock()
+        wanted = Host(
+            id=host.host_id(host_id),
+            authority=authority_id,
+            names=host.names_within(names or (host_id,), authority.profile.dns_suffix),
+            addresses=tuple(dict.fromkeys(map(host.address, addresses))),
+            epoch=1,
+            admitted_until=now + self._validity(validity),
+            created_at=now,
+        )
+        found = self._unredeemed(wanted, now) or self.ledger.hosts.admit(
+            wanted,
+            event(
+                "host.admitted",
+                by=identity,
+                at=now,
+                subject=wanted.id,
+                authority=authority_id,
+                request_id=request_id,
+                principals=list(wanted.principals),
+                until=wanted.admitted_until.isoformat(),
+            ),
+        )
+        token = EnrolmentToken(
+            url=self.settings.url,
+            authority=authority_id,
+            host=found.id,
+            secret=secret_of(self.keystore, authority_id, found.id, found.epoch),
+            trust=enrolment.trust_digest(statement_keys(authority)),
+        )
+        return Admission(token=token, host=found)
+
+    def _validity(self, wanted: timedelta | None) -> timedelta:
+        if wanted is None:
+            return self.settings.token_lifetime
+        if not timedelta() < wanted <= self.settings.max_token_lifetime:
+            longest = int(self.settings.max_token_lifetime.total_seconds())
+            raise Malformed(f"an enrolment token is good for 1 to {longest} seconds")
+        return wanted
+
+    def _unredeemed(self, wanted: Host, now: datetime) -> Host | None:
+        """Return the host when its token is still to be redeemed and says the same."""
+        try:
+            found = self.ledger.hosts.get(wanted.authority, wanted.id, scope=None)
+        except NotFound:
+            return None
+        same = found.principals == wanted.principals
+        return found if same and not found.host_keys and now < found.admitted_until else None
+
+
+def secret_of(keystore: KeyStore, authority: str, host_id: str, epoch: int) -> bytes:
+    """Return the secret of an epoch's token, which is stored nowhere. Raises `Unavailable`."""
+    return enrolment.secret(
+        keystore.secret("enrolment"), authority=authority, host=host_id, epoch=epoch
+    )
