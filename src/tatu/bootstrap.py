@@ -28,14 +28,13 @@ from tatu.service.issuance import Issuance
 from tatu.service.revocation import Revocation
 from tatu.service.signin import SignIn
 from tatu.service.statements import Statements
-from tatu.store import auditcopy, standbys
-from tatu.store.ledger import SqlLedger
-from tatu.store.upkeep import Upkeep
+from tatu.store import auditcopy
 
 if TYPE_CHECKING:
     import falcon
 
     from tatu.api.parts import Parts
+    from tatu.store.upkeep import Upkeep
 
 LOG = structlog.get_logger("tatu")
 _MAINTENANCE = timedelta(minutes=1)
@@ -81,6 +80,8 @@ class Application:
 
     def check_standbys(self) -> None:
         """Raise `Unavailable` unless every configured replica is synchronous (S23)."""
+        from tatu.store import standbys  # noqa: PLC0415
+
         database = self.config.database
         if database.synchronous_standbys:
             standbys.check(database.connection, database.synchronous_standbys)
@@ -93,6 +94,9 @@ def now() -> datetime:
 
 def open_ledger(config: Config, *, exclusive: bool = False) -> Ledger:
     """Open the ledger; `exclusive` for the one API process that SQLite has room for."""
+    # Here and below, because SQLAlchemy is half of what there is to import: not for a --help.
+    from tatu.store.ledger import SqlLedger  # noqa: PLC0415
+
     return SqlLedger.open(
         config.database.connection,
         state_dir=config.state_directory,
@@ -102,8 +106,10 @@ def open_ledger(config: Config, *, exclusive: bool = False) -> Ledger:
     )
 
 
-def upkeep(config: Config) -> Upkeep:
+def upkeep(config: Config) -> "Upkeep":
     """Return what is done to the ledger's database beside the ledger."""
+    from tatu.store.upkeep import Upkeep  # noqa: PLC0415
+
     return Upkeep(url=config.database.connection)
 
 
