@@ -134,12 +134,16 @@ def test_a_key_signs_only_when_hosts_have_had_the_time_to_learn_of_it(deployment
     assert found.active(purpose).public_key == key.public_key
 
 
+def lost(reference):
+    raise NotFound(f"there is no key {reference!r}")
+
+
 @pytest.mark.parametrize("purpose", list(Purpose))
 def test_a_key_that_no_statement_told_of_is_new_however_old_it_is(deployment, purpose):
-    publish = deployment.statements.publish
-    object.__setattr__(deployment.statements, "publish", lambda _: None)
+    signer = deployment.keystore.signer
+    deployment.keystore.signer = lost
     key = add(deployment, purpose)
-    object.__setattr__(deployment.statements, "publish", publish)
+    deployment.keystore.signer = signer
     deployment.clock.forward(hours=10)
     with pytest.raises(Conflict, match="wait 1200 seconds"):
         change(deployment, key, KeyState.ACTIVE, at_once=False)

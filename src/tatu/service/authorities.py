@@ -1,5 +1,6 @@
 """Authorities and their keys."""
 
+import contextlib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -169,7 +170,7 @@ class Authorities:
         except TatuError:
             self.keystore.delete(key.reference)
             raise
-        self.statements.publish(authority_id)  # from now on hosts learn of it
+        self._announce(authority_id)
         return added
 
     def change_key(
@@ -218,9 +219,17 @@ class Authorities:
             revoked=revoked,
         )
 
+    def _announce(self, authority_id: str) -> None:
+        """Let hosts learn of a new key from now on.
+
+        It stands also when no statement can be signed: the key that would may be the one lost.
+        """
+        with contextlib.suppress(TatuError):
+            self.statements.newest(authority_id)
+
     def _check_announced(self, authority_id: str, key: AuthorityKey) -> None:
         """Refuse a key that hosts cannot know yet: two changes in a row would make all deaf."""
-        self.statements.publish(authority_id)
+        self._announce(authority_id)
         announced = self.statements.announced_for(authority_id, key)
         wait = ANNOUNCED_LIFETIMES * self.statements.settings.lifetime
         left = wait if announced is None else wait - announced

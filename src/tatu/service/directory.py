@@ -89,11 +89,6 @@ class Administration:
     ) -> UserKey:
         """Let a user sign in with a key. Raises `Conflict` for one with another purpose (S1)."""
         found = self._event("user.key-added", identity, user_id, request_id, key=key.fingerprint)
-        if other := self.ledger.purposes_of(key) - {"sign-in"}:
-            raise Conflict(
-                f"this key is a {' and '.join(sorted(other))} key already;"
-                " make another one to sign in with"
-            )
         added = UserKey(user=user_id, public_key=key, created_at=found.at)
         self.ledger.directory.add_key(added, found)
         return added

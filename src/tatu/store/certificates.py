@@ -19,6 +19,7 @@ from tatu.store import columns
 from tatu.store.authorities import Snapshots, absent
 from tatu.store.database import Database
 from tatu.store.highwater import HighWater, NoHighWater
+from tatu.store.purposes import Certified
 from tatu.store.tables import authorities, authority_keys
 from tatu.store.tables import certificates as table
 from tatu.store.writer import GroupWriter, Item
@@ -84,6 +85,8 @@ class SqlCertificates(Certificates):
             event=audit.body(replace(event, authority=issued.authority, facts=facts)),
             mark=issued.mark,
             topics=issued.topics,
+            certified=Certified(row["subject_key"], issued.authority, issued.host),
+            issued_at=issued.issued_at,
         )
         try:
             self._writer.record(item)

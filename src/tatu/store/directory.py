@@ -27,7 +27,7 @@ from tatu.core.errors import Conflict, NotFound
 from tatu.core.identity import Role
 from tatu.core.losses import Topic
 from tatu.ports import Assignment, Directory, Group, Page, Project, User, UserKey
-from tatu.store import columns
+from tatu.store import columns, purposes
 from tatu.store.database import Change, Database
 from tatu.store.tables import (
     assignments,
@@ -157,6 +157,12 @@ class SqlDirectory(Directory):
             query = select(user_keys.c.user).where(user_keys.c.fingerprint == fingerprint)
             if change.connection.scalar(query) is not None:
                 raise Conflict("the key is somebody's already")
+            # here, for what is being certified meanwhile waits for this commit or is before it
+            if other := purposes.of(change.connection, fingerprint):
+                raise Conflict(
+                    f"this key is a {' and '.join(sorted(other))} key already;"
+                    " make another one to sign in with"
+                )
             change.connection.execute(
                 insert(user_keys).values(
                     fingerprint=fingerprint,

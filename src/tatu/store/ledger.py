@@ -6,20 +6,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Self
 
-from sqlalchemy import bindparam, exists, select, update
+from sqlalchemy import select, update
 
 from tatu.core.audit import Event, Link
 from tatu.core.authority import SKEW
-from tatu.core.certificate import CertificateType
 from tatu.core.errors import Conflict, Malformed, RolledBack, TatuError, Unavailable
 from tatu.core.keys import PublicKey
 from tatu.ports import Clock, Ledger
-from tatu.store import restoring, retention, revision
+from tatu.store import purposes, restoring, retention, revision
 from tatu.store.audit import SqlAudit
 from tatu.store.auditcopy import AuditCopy, NoCopy
 from tatu.store.authorities import Snapshots, SqlAuthorities
 from tatu.store.certificates import SqlCertificates
-from tatu.store.columns import FINGERPRINT
 from tatu.store.cut_offs import SqlCutOffs
 from tatu.store.database import Database, make_engine, parse_url
 from tatu.store.directory import SqlDirectory
@@ -31,22 +29,8 @@ from tatu.store.publications import SqlPublications
 from tatu.store.revocations import SqlRevocations
 from tatu.store.secrets import SqlSecrets
 from tatu.store.sign_ins import SqlSignIns
-from tatu.store.tables import authority_keys, certificates, chain, user_keys
+from tatu.store.tables import chain
 from tatu.store.writer import GroupWriter
-
-_KEY = bindparam("key", type_=FINGERPRINT)
-_CERTIFIED = {
-    str(kind.name.lower()): exists().where(
-        certificates.c.subject_key == _KEY, certificates.c.type == int(kind)
-    )
-    for kind in CertificateType
-}
-# written once: putting it together takes longer than the database does to answer it
-_PURPOSES = select(
-    exists().where(authority_keys.c.fingerprint == _KEY).label("authority"),
-    exists().where(user_keys.c.fingerprint == _KEY).label("sign-in"),
-    *(found.label(name) for name, found in _CERTIFIED.items()),
-)
 
 
 class SqlLedger(Ledger):
@@ -118,8 +102,7 @@ class SqlLedger(Ledger):
     def purposes_of(self, key: PublicKey) -> frozenset[str]:
         """Return what a key is already."""
         with self._database.read() as connection:
-            row = connection.execute(_PURPOSES, {"key": key.fingerprint}).mappings().one()
-        return frozenset(name for name, holds in row.items() if holds)
+            return purposes.of(connection, key.fingerprint)
 
     def check(self) -> None:
         """Raise `Unavailable` with what is wrong."""

@@ -9,6 +9,7 @@ import queue
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -17,6 +18,7 @@ from tatu.core.errors import PermissionEnded, TatuError, Unavailable
 from tatu.core.losses import Topic
 from tatu.store.bulk import insert_rows
 from tatu.store.database import Change, Database
+from tatu.store.purposes import Certified, clashing
 from tatu.store.tables import certificates, cut_offs
 
 GROUP = 256
@@ -35,6 +37,8 @@ class Item:
     event: str
     mark: int
     topics: frozenset[Topic]
+    certified: Certified
+    issued_at: datetime
     outcome: Exception | None = None
     waiting: threading.Lock = field(default_factory=threading.Lock)
 
@@ -115,8 +119,19 @@ class GroupWriter:
 
 
 def _record(change: Change, group: Sequence[Item]) -> Sequence[PermissionEnded | None]:
-    """Insert what no cut-off forbids; return for each item why it was refused."""
+    """Insert what no cut-off and no other use of its key forbids; return why each was refused."""
     outcomes = _refusals(change, group)
+    allowed = [item for item, refusal in zip(group, outcomes, strict=True) if refusal is None]
+    if allowed:
+        now = min(item.issued_at for item in allowed)
+        clashes = clashing(change.connection, [item.certified for item in allowed], now)
+        if clashes:  # whoever asks again is told what the key is
+            outcomes = [
+                PermissionEnded("the key became another one meanwhile")
+                if refusal is None and item.certified in clashes
+                else refusal
+                for item, refusal in zip(group, outcomes, strict=True)
+            ]
     rows = [
         (change.append_body(item.authority, item.event).sequence, *item.row)
         for item, refusal in zip(group, outcomes, strict=True)

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from tatu.core import audit, losses
 from tatu.core.authority import KeyState
 from tatu.core.certificate import CertificateType
 from tatu.core.errors import Conflict, Malformed, NotFound, PermissionEnded, Unavailable
-from tatu.ports import CertificateFilter
+from tatu.ports import CertificateFilter, User, UserKey
 from tests.contract.ledger.material import (
     NOW,
     authority,
@@ -19,6 +20,7 @@ from tests.contract.ledger.material import (
     key,
     user_certificate,
 )
+from tests.fakes.threads import together
 
 
 def everything(ledger, **wanted):
@@ -276,6 +278,44 @@ def test_what_a_revoked_key_signed_is_revoked(blue):
     assert blue.certificates.get("blue", 2, scope=None).revoked_reason == "lost"
     assert everything(blue, revoked=True) == [2, 1]
     assert [3] == everything(blue, revoked=False) == everything(blue, live_at=NOW)
+
+
+def test_a_key_that_became_something_else_meanwhile_is_not_certified(blue):
+    blue.directory.create_user(User(id="u1", name="alice"), event())
+    blue.directory.add_key(UserKey(user="u1", public_key=key("login"), created_at=NOW), event())
+    blue.certificates.record(host_certificate(1, "db"), event())
+    blue.certificates.record(user_certificate(2, subject_key="alice"), event())
+    for taken in (
+        user_certificate(3, subject_key="login"),
+        user_certificate(4, subject_key="blue-host"),
+        user_certificate(5, subject_key="db"),
+        host_certificate(6, "alice"),
+        replace(host_certificate(7, "db"), host="copy"),
+    ):
+        with pytest.raises(PermissionEnded):
+            blue.certificates.record(taken, event())
+    with pytest.raises(Conflict, match="user key already"):
+        blue.directory.add_key(
+            UserKey(user="u1", public_key=key("alice"), created_at=NOW), event()
+        )
+    blue.certificates.record(host_certificate(8, "db"), event())
+    blue.certificates.record(user_certificate(9, subject_key="alice"), event())
+    assert everything(blue) == [9, 8, 2, 1]
+
+
+def test_of_a_user_and_a_host_that_race_for_a_key_one_gets_it(blue):
+    def one(number):
+        host = number % 2
+        serial = number + 1
+        made = host_certificate(serial, "k") if host else user_certificate(serial, subject_key="k")
+        try:
+            blue.certificates.record(made, event())
+        except PermissionEnded:
+            return None
+        return host
+
+    kinds = {found for found in together(8, one) if found is not None}
+    assert len(kinds) == 1
 
 
 def test_a_key_has_the_purposes_that_it_served(blue):
