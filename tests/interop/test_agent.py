@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tatu.agent import main, sshd
+from tatu.agent import http, main, sshd
+from tatu.agent.errors import AgentError
 from tatu.core.certificate import CertificateType
 from tatu.core.statement import Freshness, FreshnessPolicy
 from tests.fakes.agent_host import ACCOUNT, AgentHost, make_keys
@@ -438,6 +439,29 @@ def test_a_host_that_refuses_when_in_doubt_lets_nobody_in_then(
     monkeypatch.undo()
     assert enrolled.sync() == 0
     assert "\nadmin\n" in (enrolled.principals / ACCOUNT).read_text()
+
+
+def test_a_server_that_keeps_a_host_waiting_keeps_no_stale_statement_in_force(
+    enrolled, tatu, monkeypatch
+):
+    newest = refusing(tatu)
+    assert enrolled.sync() == 0
+    while_asked = []
+
+    def wait(*_, **__):
+        while_asked.append((enrolled.principals / ACCOUNT).read_text())
+        at(monkeypatch, newest.issued + timedelta(seconds=602))
+        raise AgentError("the server's answer took over 60 seconds")
+
+    monkeypatch.setattr(http.Server, "get", wait)
+    assert enrolled.sync() == 1
+    assert "\nadmin\n" in while_asked[0]
+    assert "\nadmin\n" not in (enrolled.principals / ACCOUNT).read_text(), (
+        "the clock is read again"
+    )
+    (enrolled.principals / ACCOUNT).unlink()
+    assert enrolled.sync() == 1
+    assert "\nadmin\n" not in while_asked[1]
 
 
 def test_a_clock_behind_the_floor_does_not_bring_an_expired_statement_back(

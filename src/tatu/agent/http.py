@@ -5,8 +5,9 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import json
+import queue
 import ssl
-import time
+import threading
 import urllib.error
 import urllib.request
 from contextlib import suppress
@@ -82,6 +83,29 @@ class Server:
         )
 
     def _send(self, request: urllib.request.Request, limit: int) -> bytes | None:
+        """Return the answer, or raise `AgentError` when the deadline for all of it has passed.
+
+        The sockets know silence only: a byte a second in the headers, or `100 Continue` without
+        end, is none. Whoever waits here leaves the thread behind; it ends with the program.
+        """
+        answers: queue.Queue[bytes | Exception | None] = queue.Queue()
+
+        def ask() -> None:
+            try:
+                answers.put(self._ask(request, limit))
+            except Exception as error:  # noqa: BLE001 (raised again by whoever waits)
+                answers.put(error)
+
+        threading.Thread(target=ask, daemon=True).start()
+        try:
+            answer = answers.get(timeout=_DEADLINE)
+        except queue.Empty:
+            raise AgentError(f"the server's answer took over {_DEADLINE:.0f} seconds") from None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _ask(self, request: urllib.request.Request, limit: int) -> bytes | None:
         # No proxy from the environment: sync runs with another environment than enrol did
         handlers: list[Any] = [urllib.request.ProxyHandler({}), _NoRedirect]
         try:
@@ -96,7 +120,7 @@ class Server:
                 if error.code == _NOT_MODIFIED:
                     return None
                 _raise_problem(error)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             raise AgentError(f"cannot reach {self.url}: {_plain(str(reason))}") from error
 
@@ -133,8 +157,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _body(response: Any, limit: int) -> bytes:
-    """Read to the end, unless it takes too long or too much: a byte a second is no silence."""
-    deadline = time.monotonic() + _DEADLINE
+    """Read to the end, unless it is too much."""
     announced = response.headers.get("Content-Length")
     found = b""
     while True:
@@ -144,8 +167,6 @@ def _body(response: Any, limit: int) -> bytes:
         found += chunk
         if len(found) > limit:
             raise AgentError(f"the server's answer is over {limit} bytes")
-        if time.monotonic() > deadline:
-            raise AgentError(f"the server's answer took over {_DEADLINE:.0f} seconds")
     if announced is not None and announced != str(len(found)):
         raise AgentError("the server's answer was cut short")
     return found

@@ -60,22 +60,29 @@ def install(layout: Layout, store: Store, state: State, now: datetime) -> bool:
     is the newest that was verified.
     """
     newest = state.newest
-    refusing = newest.freshness_policy == REFUSE_NEW_LOGINS and staleness(newest, now)
-    accounts = managed(layout.group, list(newest.accounts))
-    for folder in (layout.ours, layout.principals, layout.drop_in.parent):
+    for folder in (layout.ours, layout.drop_in.parent):
         files.folder(folder, 0o755)
     # sshd refuses every key while the list that it is told of is missing, so the list comes first
     _put(layout.krl, store.krl(state), limit=MAX_KRL)
-    _put_principals(layout, {name: () if refusing else newest.accounts[name] for name in accounts})
+    accounts = admit(layout, newest, now)
     _put(layout.user_authorities, "".join(f"{k}\n" for k in newest.user_authorities).encode())
     return _configure(layout, store, state, accounts)
 
 
-def _put_principals(layout: Layout, wanted: dict[str, Sequence[str]]) -> None:
-    """Write each account's principals, and take away what was written for others.
+def admit(layout: Layout, newest: Statement, now: datetime) -> list[str]:
+    """Write who may log in to which account by a statement of this age; return the accounts.
 
-    A missing or empty file lets nobody in.
+    A missing or empty file lets nobody in. Needs neither the server nor the list.
     """
+    refusing = newest.freshness_policy == REFUSE_NEW_LOGINS and staleness(newest, now)
+    accounts = managed(layout.group, list(newest.accounts))
+    files.folder(layout.principals, 0o755)
+    _put_principals(layout, {name: () if refusing else newest.accounts[name] for name in accounts})
+    return accounts
+
+
+def _put_principals(layout: Layout, wanted: dict[str, Sequence[str]]) -> None:
+    """Write each account's principals, and take away what was written for others."""
     for path in layout.principals.iterdir():
         ours = path.is_file() and (files.read(path, _MAX_FILE) or b"").startswith(_MARK)
         if ours and path.name not in wanted:

@@ -36,21 +36,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reload_command=options.reload_command,
     )
     store = Store(layout.state)
-    now = datetime.now(timezone.utc)
     try:
         with store.locked():
             if options.command == "sync":
-                said = sync(layout, store, now)
+                said = sync(layout, store, _now)
             else:
                 invitation = EnrolmentToken.parse(_token(options.token_file))
                 server = Server(invitation.url, options.ca_file, options.insecure_http)
-                said = enrol(layout, store, invitation, server, now)
+                said = enrol(layout, store, invitation, server, _now())
     except (AgentError, OSError) as error:
         print(f"tatu-agent: {error}", file=sys.stderr)
         return _FAILED
     for line in said:
         print(f"tatu-agent: {line}", file=sys.stderr if line.startswith("warning") else sys.stdout)
     return 0
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from urllib.parse import quote
@@ -9,7 +10,7 @@ from urllib.parse import quote
 from tatu.agent import VERSION, http, signatures, statement
 from tatu.agent.errors import AgentError
 from tatu.agent.http import Server
-from tatu.agent.install import install, managed, staleness
+from tatu.agent.install import admit, install, managed, staleness
 from tatu.agent.keys import HostCertificate
 from tatu.agent.layout import Layout
 from tatu.agent.state import MAX_KRL, State, Store, check_machine, floored, krl_digest
@@ -20,7 +21,7 @@ _NEAR = timedelta(days=2)
 _KRL_MAGIC = b"SSHKRL\n\0"
 
 
-def sync(layout: Layout, store: Store, now: datetime) -> list[str]:
+def sync(layout: Layout, store: Store, clock: Callable[[], datetime]) -> list[str]:
     """Bring this host in step with its authority, and return what an operator should know.
 
     Raises `AgentError`; then the last statement that could be obeyed is still in force, and what
@@ -30,11 +31,14 @@ def sync(layout: Layout, store: Store, now: datetime) -> list[str]:
     if state is None:
         raise AgentError("this host is not enrolled: tatu-agent enrol")
     check_machine(state.machine, layout.root)
+    # Before anybody is asked: who answers may take long, and would keep a stale statement in force
+    admit(layout, state.newest, clock())
     failure: AgentError | None = None
     try:
-        state = fetch(store, state, now)
+        state = fetch(store, state, clock())
     except AgentError as error:
         failure = error
+    now = clock()
     reloaded = install(layout, store, state, now)
     if failure:
         raise failure
