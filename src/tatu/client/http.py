@@ -1,7 +1,7 @@
 """One HTTP request to Tatu, and one table from its problems to our errors."""
 
-from typing import Any, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from typing import Generic, TypeVar
+from urllib.parse import parse_qsl
 
 import msgspec
 import requests
@@ -15,9 +15,24 @@ from tatu.core.errors import Malformed, TatuError, TooMany, Unavailable
 
 T = TypeVar("T")
 
+
+class _Links(msgspec.Struct, frozen=True):
+    """Where a list goes on."""
+
+    next: str | None = None
+
+
+class _Page(msgspec.Struct, Generic[T], frozen=True):
+    """One part of a list."""
+
+    items: list[T]
+    links: _Links = _Links()
+
+
 _CONNECT_AND_READ_SECONDS = 20
 _ERRORS = 400
 _SERVER_ERRORS = 500
+_NOT_AS_TATU = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _BY_STATUS: dict[int, type[TatuError]] = {
     401: errors.Unauthenticated,
     403: errors.Denied,
@@ -98,7 +113,7 @@ def ask(
     response = request(adapter, method, path, body=body, query=query, authenticated=authenticated)
     try:
         return msgspec.json.decode(response.content, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _NOT_AS_TATU as error:
         where = f"{adapter.endpoint_override}{path}"
         raise Unavailable(f"{where} did not answer as Tatu does: {error}") from error
 
@@ -108,7 +123,7 @@ def _problem(response: requests.Response) -> TatuError:
     status = response.status_code
     try:
         problem = msgspec.json.decode(response.content, type=Problem)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _NOT_AS_TATU:
         problem = Problem()
     text = _printable(problem.detail or problem.title or f"HTTP status {status}")
     if request_id := problem.request_id or response.headers.get("X-Request-Id", ""):
@@ -137,18 +152,18 @@ def _short(error: BaseException) -> str:
 def pages(adapter: Adapter, path: str, kind: type[T], query: dict[str, str]) -> list[T]:
     """Return all items of a list, page after page; raises as `request` does."""
     items: list[T] = []
+    asked: list[dict[str, str]] = []
     follow: dict[str, str] | None = query
     while follow is not None:
-        page: dict[str, Any] = ask(adapter, "GET", path, dict[str, Any], query=follow)
-        try:
-            items += msgspec.convert(page["items"], list[kind])  # type: ignore[valid-type]
-            following = (page.get("links") or {}).get("next")
-        except (msgspec.ValidationError, KeyError, AttributeError) as error:
-            raise Unavailable(f"{path} did not answer as Tatu does: {error}") from error
-        follow = _query_of(following) if following else None
+        if follow in asked:  # we would go round for ever
+            raise Unavailable(f"{path} did not answer as Tatu does: its pages form a circle")
+        asked.append(follow)
+        page = ask(adapter, "GET", path, _Page[kind], query=follow)  # type: ignore[valid-type]
+        items += page.items
+        follow = _query_of(page.links.next) if page.links.next else None
     return items
 
 
 def _query_of(link: str) -> dict[str, str]:
     """Return the query of a link: where else it leads does not matter, we stay where we are."""
-    return dict(parse_qsl(urlsplit(link).query))
+    return dict(parse_qsl(link.partition("#")[0].partition("?")[2]))

@@ -36,7 +36,7 @@ class _Message(IntEnum):
 class Agent:
     """An ssh-agent behind a socket; each question opens a connection of its own.
 
-    All methods raise `Unavailable` when nothing sensible answers.
+    All methods raise `Unavailable` when no agent answers, `Malformed` when one answers nonsense.
     """
 
     path: str

@@ -28,6 +28,11 @@ class Session:
     name: str
     project: str
 
+    def __post_init__(self) -> None:
+        """Refuse a token that no header can carry, by which a request could be split."""
+        if not (self.token.isascii() and self.token.isprintable()):
+            raise Malformed("the token is no plain text")
+
     def __repr__(self) -> str:
         """Show no token: a repr ends in logs."""
         return f"Session(name={self.name!r}, project={self.project!r})"
@@ -53,10 +58,12 @@ class Session:
         try:
             facts = json.loads(text)
             expires_at = datetime.strptime(facts["expires_at"], _TIME).replace(tzinfo=UTC)
-            words = {name: str(facts[name]) for name in ("token", "subject", "name", "project")}
-        except (ValueError, TypeError, KeyError, RecursionError):
+            words = {name: facts[name] for name in ("token", "subject", "name", "project")}
+            if not all(isinstance(word, str) for word in words.values()):
+                raise TypeError("a word is no text")  # noqa: TRY301 -- damaged, like the others
+            return cls(expires_at=expires_at, **words)
+        except (ValueError, TypeError, KeyError, RecursionError, Malformed):
             raise Malformed("the saved sign-in is damaged: `tatu login` again") from None
-        return cls(expires_at=expires_at, **words)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +112,10 @@ class State:
         """Return the file of an authority's newest statement, whose keys are pinned."""
         return self.folder / f"trust-{quote(authority, safe='')}.json"
 
+    def dns_suffix(self, authority: str) -> Path:
+        """Return the file of an authority's DNS suffix, pinned until the next `tatu login`."""
+        return self.folder / f"dns-suffix-{quote(authority, safe='')}"
+
     @property
     def ready(self) -> Path:
         """What `tatu ssh` needs to know when there is nothing to refresh."""
@@ -112,10 +123,6 @@ class State:
 
     @property
     def lock(self) -> Path:
-    def dns_suffix(self, authority: str) -> Path:
-        """Return the file of an authority's DNS suffix, pinned until the next `tatu login`."""
-        return self.folder / f"dns-suffix-{quote(authority, safe='')}"
-
         """Whose holder alone refreshes."""
         return self.folder / "lock"
 
