@@ -70,6 +70,8 @@ def test_a_key_file_is_certified_again_rather_than_replaced(connection):
         ({}, {"subject_key": ONE.public_key}),
         ({}, {"type": CertificateType.HOST}),
         ({}, {"principals": ()}),
+        ({}, {"principals": ("-oProxyCommand=x",)}),
+        ({}, {"principals": ("admin", "a$(id)")}),
         ({}, {"signature_key": ONE.public_key}),
         ({}, {"critical_options": {"force-command": "sh"}}),
         ({"principals": frozenset({"a"})}, {"principals": ("a", "b")}),

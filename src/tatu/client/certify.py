@@ -19,6 +19,7 @@ from tatu.client.connection import Connection
 from tatu.client.signing import SigningKey
 from tatu.client.sshagent import Agent
 from tatu.core import wire
+from tatu.core.accounts import ACCOUNT
 from tatu.core.certificate import Certificate, CertificateType
 from tatu.core.errors import Conflict, Denied, Malformed, TatuError
 from tatu.core.keys import PublicKey
@@ -137,6 +138,11 @@ def _check(certificate: Certificate, wanted: Wanted, now: datetime) -> None:
         ("it is for another key", contents.subject_key != wanted.subject_key),
         ("it is no user certificate", contents.type is not CertificateType.USER),
         ("it names no principals", not contents.principals),
+        (
+            # one of them becomes the user that ssh is told
+            "it names a principal that is no account",
+            not all(ACCOUNT.fullmatch(name) for name in contents.principals),
+        ),
         (
             "it names principals that were not asked for",
             asked is not None and not set(contents.principals) <= asked,
