@@ -195,8 +195,40 @@ def test_a_setting_before_ours_that_opens_another_way_in_is_found(host, tatu, ca
     other = host.ssh / "sshd_config.d/00-first.conf"
     other.write_text(f"Match User {ACCOUNT}\n    AuthorizedKeysFile .ssh/authorized_keys\n")
     assert host.enrol(tatu.token) == 1
-    assert f"AuthorizedKeysFile none` for the account {ACCOUNT}" in capsys.readouterr().err
+    assert f"{other} has a `Match` block before" in capsys.readouterr().err
     assert not host.drop_in.exists()
+
+
+@pytest.mark.parametrize("word", ["Match", "  mAtCH", '"Match"'])
+@pytest.mark.parametrize("criteria", ["Address 192.0.2.0/24", "LocalPort 2222", "all"])
+def test_a_block_that_holds_only_elsewhere_is_found_too(word, criteria, host, tatu, capsys):
+    host.config.write_text(
+        f"{word} {criteria}\n  AuthorizedKeysFile .ssh/authorized_keys\nMatch all\n"
+        + host.config.read_text()
+    )
+    assert host.enrol(tatu.token) == 1
+    assert f"{host.config} has a `Match` block before" in capsys.readouterr().err
+    assert not host.drop_in.exists()
+
+
+def test_a_block_in_a_file_that_is_included_first_is_found(host, tatu, capsys):
+    other = host.ssh / "first.conf"
+    other.write_text("Match Address=192.0.2.0/24\n  PasswordAuthentication yes\n")
+    host.config.write_text(f'# Match\ninclude="{other}"\n' + host.config.read_text())
+    assert host.enrol(tatu.token) == 1
+    assert f"{other} has a `Match` block before" in capsys.readouterr().err
+    other.write_text("PasswordAuthentication yes\n")
+    assert host.enrol(tatu.token) == 0, "our block overrides what holds for all"
+
+
+def test_what_holds_is_asked_for_from_several_addresses(host, tatu, capsys, monkeypatch):
+    monkeypatch.setattr(sshd, "check_order", lambda _: None)
+    before = host.config.read_text()
+    for addresses in ("127.0.0.1", "10.0.0.0/8", "203.0.113.0/24", "::1"):
+        block = f"Match Address {addresses}\n    AuthorizedKeysFile .ssh/authorized_keys\n"
+        host.config.write_text(f"{block}Match all\n{before}")
+        assert host.enrol(tatu.token) == 1
+        assert f"AuthorizedKeysFile none` for the account {ACCOUNT}" in capsys.readouterr().err
 
 
 def test_a_drop_in_that_sshd_refuses_is_never_put_in_place(host, tatu, capsys, monkeypatch):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import glob
+import itertools
 import os
+import re
 import shlex
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tatu.agent import files
@@ -13,6 +16,10 @@ from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
 from tatu.agent.signatures import run
 
+_DIRECTIVE = re.compile(r'\s*"?(\w+)"?[\s=]+(.*)')
+_MAX_CONFIG = 2**20
+_MAX_DEPTH = 16  # as in sshd's servconf.c
+_FROM = ("127.0.0.1", "10.0.0.1", "203.0.113.1", "::1")
 _PID_FILES = ("/run/sshd.pid", "/var/run/sshd.pid")
 
 
@@ -61,18 +68,61 @@ def check(layout: Layout, candidate: bytes) -> None:
     run([layout.sshd, "-t", "-f", str(tried)], what="sshd -t")
 
 
+def check_order(layout: Layout) -> None:
+    """Raise `AgentError` unless sshd reads our drop-in before any `Match` block.
+
+    Of two blocks that fit sshd takes the first; one for some addresses, times or versions could
+    not be found by asking what holds for others.
+    """
+    drop_in = os.path.realpath(layout.drop_in)
+    for path, keyword in _read_before(layout.sshd_config, 0):
+        if os.path.realpath(path) == drop_in:
+            return
+        if keyword == "match":
+            raise AgentError(f"{path} has a `Match` block before {layout.drop_in} is read")
+    raise AgentError(
+        f"sshd does not read {layout.drop_in}: `Include {layout.drop_in.parent}/*.conf` "
+        f"must stand at the top of {layout.sshd_config}"
+    )
+
+
+def _read_before(path: Path, depth: int) -> Iterator[tuple[Path, str]]:
+    """Yield each file as sshd comes to it, with "", and the keywords of its lines."""
+    yield path, ""
+    if depth > _MAX_DEPTH:
+        raise AgentError(f"{path} is included too deep")
+    text = (files.read(path.resolve(), _MAX_CONFIG) or b"").decode(errors="replace")
+    for found in map(_DIRECTIVE.match, text.split("\n")):
+        if found is None:
+            continue
+        keyword = found[1].lower()
+        yield path, keyword
+        if keyword == "include":
+            for included in _included(path, found[2]):
+                yield from _read_before(included, depth + 1)
+
+
+def _included(path: Path, patterns: str) -> Iterator[Path]:
+    """Yield the files of an `Include` in sshd's order: relative ones are in /etc/ssh."""
+    try:
+        words = shlex.split(patterns, comments=True)
+    except ValueError as error:
+        raise AgentError(f"{path}: `Include {patterns}` cannot be read") from error
+    for word in words:
+        # a pattern may be absolute, and sshd takes its names by their bytes
+        yield from map(Path, sorted(glob.glob(str(Path("/etc/ssh", word)))))  # noqa: PTH207
+
+
 def prove(layout: Layout, certificates: Sequence[Path], accounts: Sequence[str]) -> None:
     """Raise `AgentError` unless the configuration in place has the effect that was meant."""
+    check_order(layout)
     # which account is asked for does not matter to what stands outside of Match blocks
     shown = _effective(layout, [])
     for path in certificates:
         if ("hostcertificate", str(path)) not in shown:
-            raise AgentError(
-                f"sshd does not read {layout.drop_in}: `Include {layout.drop_in.parent}/*.conf` "
-                f"must stand at the top of {layout.sshd_config}"
-            )
-    for account in accounts:
-        criteria = f"user={account},host=localhost,addr=127.0.0.1,laddr=127.0.0.1,lport=22"
+            raise AgentError(f"sshd would not use `HostCertificate {path}`")
+    for account, address in itertools.product(accounts, _FROM):
+        criteria = f"user={account},host=localhost,addr={address},laddr=127.0.0.1,lport=22"
         shown = _effective(layout, ["-C", criteria])
         for name, value in _settings(layout).items():
             # sshd does not show what it was built without
