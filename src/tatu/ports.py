@@ -485,8 +485,13 @@ class Hosts(Protocol):
     """Hosts and their admissions."""
 
     @abstractmethod
-    def admit(self, host: Host, event: Event) -> Host:
+    def admit(
+        self, host: Host, event: Event, *, mark: int = 0, topics: frozenset[Topic] = frozenset()
+    ) -> Host:
         """Add a host, or open the next epoch of a known one (its keys must be proven anew).
+
+        A cut-off with one of these topics closes the admission; one newer than the mark raises
+        `PermissionEnded`.
 
         Its certificates that name what it holds no more are revoked in the same commit (S8).
         Raises `Conflict` when another live host of the authority holds one of its names or

@@ -9,9 +9,9 @@ import pytest
 from tatu.core import enrolment, lint, statement
 from tatu.core.authority import KeyAlgorithm, KeyState, Purpose
 from tatu.core.certificate import Certificate, CertificateType
-from tatu.core.errors import Conflict, Denied, Malformed, NotFound, Unavailable
+from tatu.core.errors import Conflict, Denied, Malformed, NotFound, PermissionEnded, Unavailable
 from tatu.core.sshsig import Namespace
-from tatu.ports import CertificateFilter, RevocationSelector
+from tatu.ports import Assignment, CertificateFilter, RevocationSelector
 from tatu.service.enrolment import Redemption, Unproven
 from tests.fakes.deployment import Key
 from tests.fakes.threads import together
@@ -131,6 +131,29 @@ def test_a_redeemed_host_is_admitted_again_with_another_token(deployment):
 
     assert second.host.epoch == first.host.epoch + 1
     assert second.token.secret != first.token.secret
+
+
+def test_a_token_ends_with_the_permission_of_whoever_made_it(deployment):
+    def by(identity):
+        return deployment.admissions.admit(identity, "blue", "db", request_id="r")
+
+    def ended():
+        with pytest.raises(Denied, match="does not prove"):
+            redeem(deployment, admission, Key())
+
+    directory = deployment.ledger.directory
+    deployment.assign("bob", "manager")
+    admission = by(deployment.who("bob"))
+    given = Assignment(project="blue", role="id-manager", user="id-bob")
+    directory.unassign(given, deployment.event())
+    ended()
+    before = deployment.who("bob")
+    admission = by(before)  # the API asks whether a member may
+    directory.enable_user("id-bob", deployment.event(), enabled=False)
+    ended()
+    with pytest.raises(PermissionEnded):
+        by(before)
+    redeem(deployment, admit(deployment), Key())
 
 
 def test_a_deleted_hosts_token_never_works_again(deployment):

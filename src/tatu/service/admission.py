@@ -85,6 +85,8 @@ class Admissions:
                 principals=list(wanted.principals),
                 until=wanted.admitted_until.isoformat(),
             ),
+            mark=identity.mark,
+            topics=losses.topics(identity),
         )
         token = EnrolmentToken(
             url=self.settings.url,

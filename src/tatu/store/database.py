@@ -14,6 +14,7 @@ from sqlalchemy import (
     URL,
     Connection,
     Engine,
+    and_,
     create_engine,
     event,
     insert,
@@ -27,7 +28,7 @@ from tatu.core import audit
 from tatu.core.audit import Event, Link
 from tatu.core.errors import Conflict, Malformed, Unavailable
 from tatu.core.losses import Topic
-from tatu.store import tables
+from tatu.store import columns, tables
 from tatu.store.auditcopy import AuditCopy, NoCopy
 from tatu.store.bulk import insert_rows
 
@@ -198,7 +199,19 @@ class Change:
         if rows:
             self.connection.execute(insert(tables.cut_offs), rows)
             self.mark += len(rows)
+            self._end_admissions(frozenset(topics), at)
         return {"mark": self.mark}
+
+    def _end_admissions(self, ended: frozenset[Topic], at: datetime) -> None:
+        """Make worthless the enrolment tokens of those whose permission ends."""
+        hosts = tables.hosts
+        admitted = select(hosts.c.authority, hosts.c.id, hosts.c.admitted_topics).where(
+            hosts.c.admitted_until > at, hosts.c.admitted_topics.is_not(None)
+        )
+        for row in self.connection.execute(admitted).all():
+            if ended.intersection(columns.texts(row.admitted_topics)):
+                this = and_(hosts.c.authority == row.authority, hosts.c.id == row.id)
+                self.connection.execute(update(hosts).where(this).values(admitted_until=at))
 
     def finish(self) -> None:
         """Write the chain down."""

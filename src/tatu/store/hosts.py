@@ -1,21 +1,22 @@
 """Hosts and their admissions."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, and_, delete, insert, select, tuple_, update
 
 from tatu.core import losses
 from tatu.core.audit import Event
-from tatu.core.errors import Conflict, Gone, Malformed, NotFound
+from tatu.core.errors import Conflict, Gone, Malformed, NotFound, PermissionEnded
 from tatu.core.host import Host
+from tatu.core.losses import Topic
 from tatu.ports import Hosts, Page
 from tatu.store import columns
 from tatu.store.authorities import Snapshots
 from tatu.store.database import Change, Database
 from tatu.store.revocations import revoke_listed
-from tatu.store.tables import certificates, host_principals
+from tatu.store.tables import certificates, cut_offs, host_principals
 from tatu.store.tables import hosts as table
 from tatu.store.told import by, ranges
 
@@ -29,10 +30,16 @@ class SqlHosts(Hosts):
         self._database = database
         self._snapshots = snapshots
 
-    def admit(self, host: Host, event: Event) -> Host:
+    def admit(
+        self, host: Host, event: Event, *, mark: int = 0, topics: frozenset[Topic] = frozenset()
+    ) -> Host:
         """Add a host, or open the next epoch of a known one."""
+        stored = {"admitted_topics": columns.dump(sorted(topics))}
 
         def work(change: Change) -> Host:
+            newer = select(cut_offs.c.topic).where(cut_offs.c.mark > mark)
+            if topics and topics.intersection(change.connection.scalars(newer)):
+                raise PermissionEnded("a permission ended while the host was being admitted")
             known = _find(change.connection, host.authority, host.id)
             epoch = 1 if known is None else known.epoch + 1
             admitted = replace(
@@ -46,15 +53,15 @@ class SqlHosts(Hosts):
             )
             _hold_principals(change.connection, admitted)
             if known is None:
-                change.connection.execute(insert(table).values(_values(admitted)))
+                change.connection.execute(insert(table).values({**_values(admitted), **stored}))
                 change.append(event)
             else:
-                _update(change.connection, admitted)
+                _update(change.connection, admitted, **stored)
                 # what is being made for the epoch before must not be recorded; what was, stays
                 # until the token is redeemed, unless it names what another host may get now
-                topics = [losses.host(host.authority, host.id)]
+                mine = [losses.host(host.authority, host.id)]
                 facts: dict[str, object] = {
-                    **change.cut_off(topics, event.action, event.at, swept=True),
+                    **change.cut_off(mine, event.action, event.at, swept=True),
                     **_revoke_beyond(change.connection, admitted.principals, admitted, event),
                 }
                 change.append(event, **facts)
@@ -102,6 +109,8 @@ class SqlHosts(Hosts):
                 if set(host.host_keys) == set(keys):
                     return host
                 raise Conflict(f"host {host_id!r} is enrolled with other keys")
+            if event.at >= host.admitted_until:
+                raise Gone(f"the admission of host {host_id!r} ended")
             enrolled = replace(host, host_keys=tuple(keys), enrolled_at=event.at)
             _update(change.connection, enrolled)
             change.append(event)
@@ -213,8 +222,9 @@ def _live(connection: Connection, authority_id: str, host_id: str) -> Host:
     return host
 
 
-def _update(connection: Connection, host: Host) -> None:
-    connection.execute(update(table).where(_is(host.authority, host.id)).values(_values(host)))
+def _update(connection: Connection, host: Host, **stored: str) -> None:
+    values = {**_values(host), **stored}
+    connection.execute(update(table).where(_is(host.authority, host.id)).values(values))
 
 
 def _values(host: Host) -> dict[str, Any]:
@@ -228,7 +238,8 @@ def _host(row: Row[Any]) -> Host:
     listed = {
         name: columns.texts(getattr(row, name)) for name in ("names", "addresses", "host_keys")
     }
-    return Host(**{**row._asdict(), **listed})
+    told = {field.name: getattr(row, field.name) for field in fields(Host)}
+    return Host(**{**told, **listed})
 
 
 def _place(marker: str) -> tuple[str, str]:

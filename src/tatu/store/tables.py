@@ -181,6 +181,8 @@ hosts = _table(
     Column("enrolled_at", Moment),
     Column("deleted_at", Moment),
     Column("refused_at", Moment),
+    # what must not end before the token is redeemed: the permission of whoever admitted it
+    Column("admitted_topics", LONG_TEXT),
 )
 
 # Every principal of every live host, held by one of them (security.md S8).

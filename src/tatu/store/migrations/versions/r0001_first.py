@@ -186,6 +186,7 @@ hosts = _table(
     sa.Column("enrolled_at", Moment),
     sa.Column("deleted_at", Moment),
     sa.Column("refused_at", Moment),
+    sa.Column("admitted_topics", LONG_TEXT),
 )
 
 # Every principal of every live host, held by one of them (security.md S8).
