@@ -86,6 +86,11 @@ def test_a_host_that_tatu_does_not_know_gets_no_alias():
     assert not any("HostKeyAlias" in word for word in command("root@github.com"))
 
 
+def test_for_a_host_that_tatu_knows_its_own_file_alone_counts():
+    assert 'UserKnownHostsFile="/state/known_hosts"' in command("root@db")
+    assert not any(word.endswith('/state/known_hosts"') for word in command("root@github.com"))
+
+
 def test_the_one_principal_is_the_user():
     assert command("db")[-3:] == ["-l", "admin", "db"]
 

@@ -13,7 +13,7 @@ from tatu.client.resources import Host
 from tatu.client.resources import Statement as Answer
 from tatu.client.state import State
 from tatu.core import statement as statements
-from tatu.core.errors import Denied, Malformed
+from tatu.core.errors import Conflict, Denied, Malformed
 from tests.fakes.tatu_api import HOST, KRL, NOW, ONE, THREE, TWO, FakeApi
 
 
@@ -233,6 +233,40 @@ def test_the_configuration_refreshes_for_its_hosts_alone(tmp_path, monkeypatch):
     assert "user later" in other
     assert not any(str(cloud.folder) in line for line in other)
     assert (tmp_path / "called").read_text().splitlines() == called
+
+
+def written(name, *patterns):
+    cloud = Cloud(name=name, url="https://t", user="u", project="p", key="k")
+    hosts = {pattern: patterns[0] for pattern in patterns if "*" not in pattern}
+    return sshconfig.write(cloud, [*patterns], sshconfig.text(cloud, hosts, [*patterns], ["tatu"]))
+
+
+@pytest.mark.parametrize(
+    "crossing", ["prod-db", "10.0.0.5", "*.corp.example", "x.corp.example", "*.b.corp.example",
+                 "*.example"],
+)  # fmt: skip
+def test_what_one_cloud_has_another_does_not_take(crossing, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    first = written("corp", "h-1", "prod-db", "10.0.0.5", "*.corp.example")
+    before = first.read_text()
+    with pytest.raises(Conflict, match=r"corp\.conf is for this already"):
+        written("a-evil", "x1", crossing)
+    assert not sshconfig.path("a-evil").exists()
+    assert written("a-evil", "x1", "corp.example", "*.evil.example").exists()
+    assert written("corp", "h-1", "prod-db") == first
+    assert first.read_text() != before
+
+
+def test_another_clouds_authority_does_not_count_for_a_host_that_is_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = written("corp", "h-1", "prod-db")
+    shown = subprocess.run(
+        ["ssh", "-G", "-F", path, "prod-db"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    (files,) = (line.split()[1:] for line in shown if line.startswith("userknownhostsfile"))
+    assert len(files) == 1
+    assert files[0].endswith("/corp/known_hosts")
 
 
 def test_the_configuration_of_a_project_without_hosts_says_nothing(tmp_path):

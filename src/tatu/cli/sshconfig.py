@@ -27,7 +27,8 @@ class SshConfig(Command):
         refresh.refresh(cloud)
         hosts, suffix = refresh.trusted(connection)
         patterns = knownhosts.patterns(hosts, suffix)
-        path = sshconfig.write(cloud, sshconfig.text(cloud, hosts, patterns, _tatu()))
+        text = sshconfig.text(cloud, hosts, patterns, _tatu())
+        path = sshconfig.write(cloud, patterns, text)
         self.app.stderr.write(f"{path} is written\n")
         if not parsed_args.install:
             self.app.stderr.write("put this at the top of ~/.ssh/config, or give --install:\n")

@@ -91,8 +91,8 @@ def current_cloud() -> str | None:
     return name
 
 
-def ssh_options(folder: str) -> list[tuple[str, str]]:
-    """Return the options for every login to a cloud's hosts, as ssh_config words them."""
+def ssh_options(folder: str, *, known: bool = True) -> list[tuple[str, str]]:
+    """Return the options for a login, as ssh_config words them; see `trust_options`."""
     key = f"{folder}/id_ed25519"
     if not os.path.exists(key):  # noqa: PTH110
         key += ".pub"  # the private half is in ssh-agent
@@ -100,14 +100,19 @@ def ssh_options(folder: str) -> list[tuple[str, str]]:
         ("CertificateFile", quoted(f"{folder}/id_ed25519-cert.pub")),
         ("IdentityFile", quoted(key)),
         ("IdentitiesOnly", "yes"),
-        *trust_options(folder),
+        *trust_options(folder, known=known),
     ]
 
 
-def trust_options(folder: str) -> list[tuple[str, str]]:
-    """Return the options that say which hosts to believe."""
+def trust_options(folder: str, *, known: bool = True) -> list[tuple[str, str]]:
+    """Return the options that say which hosts to believe.
+
+    For a host that the cloud knows its own file alone counts: in the user's there may be another
+    cloud's authority for the same name.
+    """
     own = quoted(f"{folder}/known_hosts")
-    options = [("UserKnownHostsFile", f"{own} ~/.ssh/known_hosts ~/.ssh/known_hosts2")]
+    others = "" if known else " ~/.ssh/known_hosts ~/.ssh/known_hosts2"
+    options = [("UserKnownHostsFile", own + others)]
     # A missing file would make ssh refuse every host.
     if os.path.exists(krl := f"{folder}/revoked_host_keys"):  # noqa: PTH110
         options.append(("RevokedHostKeys", quoted(krl)))
@@ -132,9 +137,10 @@ def ssh_command(folder: str, ready: Ready, target: str, arguments: list[str]) ->
             raise Malformed(f"which account on {host}? your certificate opens {accounts}")
         user = ready.principals[0]
     command = ["ssh"]
-    for name, value in ssh_options(folder):
+    host_id = ready.hosts.get(host.lower())
+    for name, value in ssh_options(folder, known=host_id is not None):
         command += ["-o", f"{name}={value}"]
-    if (host_id := ready.hosts.get(host.lower())) is not None:
+    if host_id is not None:
         command += ["-o", f"HostKeyAlias={host_id}"]
     return [*command, "-l", user, host, *arguments]
 

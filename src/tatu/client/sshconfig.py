@@ -6,6 +6,7 @@ from pathlib import Path
 from tatu.client import files, ready
 from tatu.client.clouds import Cloud
 from tatu.client.knownhosts import install_block
+from tatu.core.errors import Conflict
 
 _BEGIN = "# tatu: begin"
 _END = "# tatu: end"
@@ -50,13 +51,42 @@ def text(cloud: Cloud, hosts: dict[str, str], patterns: list[str], tatu: list[st
     return "\n".join([*lines, "Match all", ""])
 
 
-def write(cloud: Cloud, content: str) -> Path:
-    """Put a cloud's file in place; return where."""
+def write(cloud: Cloud, patterns: list[str], content: str) -> Path:
+    """Put a cloud's file in place; return where.
+
+    Raises `Conflict` when another cloud's file has one of the patterns already: ssh would use the
+    certificate, the names and the trust of the file that sorts first.
+    """
     target = path(cloud.name)
+    for other in sorted(target.parent.glob("*.conf")):
+        if other == target:
+            continue
+        taken = _patterns(files.read(other))
+        crossing = [name for name in patterns if any(_cross(name, found) for found in taken)]
+        if crossing:
+            raise Conflict(
+                f"{', '.join(crossing[:3])}: {other} is for this already, and the first keeps it;"
+                " remove that file, or reach these hosts by `tatu ssh` alone"
+            )
     ssh_folder().mkdir(mode=0o700, exist_ok=True)
     files.private_folder(target.parent)
     files.write(target, content)
     return target
+
+
+def _patterns(text: str) -> set[str]:
+    """Return whom a file that `text` made is for."""
+    words = (line.split() for line in text.splitlines() if line.startswith("Match host "))
+    return {name for line in words for name in line[2].split(",")}
+
+
+def _cross(one: str, other: str) -> bool:
+    """Say whether two patterns, each a name or `*.suffix`, fit a common name."""
+    return (
+        one == other
+        or (one.startswith("*.") and other.endswith(one[1:]))
+        or (other.startswith("*.") and one.endswith(other[1:]))
+    )
 
 
 def install() -> bool:
