@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tatu.core import enrolment, host
+from tatu.core import enrolment, host, losses
 from tatu.core.enrolment import EnrolmentToken
 from tatu.core.errors import Denied, Malformed, NotFound
 from tatu.core.host import Host
