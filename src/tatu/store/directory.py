@@ -15,6 +15,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
+    func,
     insert,
     or_,
     select,
@@ -41,6 +42,9 @@ from tatu.store.tables import (
 )
 
 Named = TypeVar("Named", Project, User, Group, Role)
+
+MAX_USER_KEYS = 20
+"""A key that is one user's is nobody else's: nobody shall collect them."""
 
 _WORDS = {"projects": "project", "users": "user", "groups": "group", "roles": "role"}
 
@@ -157,6 +161,9 @@ class SqlDirectory(Directory):
             query = select(user_keys.c.user).where(user_keys.c.fingerprint == fingerprint)
             if change.connection.scalar(query) is not None:
                 raise Conflict("the key is somebody's already")
+            held = select(func.count()).where(user_keys.c.user == key.user)
+            if change.connection.execute(held).scalar_one() >= MAX_USER_KEYS:
+                raise Conflict(f"a user may have at most {MAX_USER_KEYS} keys")
             # here, for what is being certified meanwhile waits for this commit or is before it
             if other := purposes.of(change.connection, fingerprint):
                 raise Conflict(

@@ -179,6 +179,16 @@ def test_what_is_not_there_is_not_found(directory, ask):
         ask(directory)
 
 
+def test_nobody_collects_keys(directory):
+    keys = [UserKey(user="u1", public_key=key(f"k{n}"), created_at=NOW) for n in range(21)]
+    for one in keys[:20]:
+        directory.add_key(one, event())
+    with pytest.raises(Conflict, match="at most 20"):
+        directory.add_key(keys[20], event())
+    directory.remove_key("u1", keys[0].public_key.fingerprint, event())
+    directory.add_key(keys[20], event())
+
+
 def test_a_key_is_one_user_s_alone(ledger, directory):
     mine = UserKey(user="u1", public_key=key("a"), created_at=NOW)
     directory.add_key(mine, event())
