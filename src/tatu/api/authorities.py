@@ -92,7 +92,7 @@ def add_key(call: Call, authority: Id, body: KeyRequest) -> AuthorityShown:
 def change_key(
     call: Call, authority: Id, fingerprint: Fingerprint, body: KeyChange
 ) -> AuthorityShown:
-    """Activate or retire a key; to revoke it, or not to wait for hosts, needs a rule of its own."""
+    """Activate or retire a key; revoking it, or not waiting for hosts, needs its own rule."""
     for asked, rule in (
         (body.revoked, "tatu:authority_keys:revoke"),
         (body.at_once, "tatu:authority_keys:activate_at_once"),
