@@ -70,6 +70,7 @@ def test_a_key_file_is_certified_again_rather_than_replaced(connection):
         ({}, {"subject_key": ONE.public_key}),
         ({}, {"type": CertificateType.HOST}),
         ({}, {"principals": ()}),
+        ({}, {"principals": ("\x1b[2Jadmin",)}),
         ({}, {"principals": ("-oProxyCommand=x",)}),
         ({}, {"principals": ("admin", "a$(id)")}),
         ({}, {"signature_key": ONE.public_key}),

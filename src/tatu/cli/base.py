@@ -62,7 +62,10 @@ class Words(FormattableColumn[Sequence[str]]):
 
 
 def shown(value: object) -> object:
-    """Return a value as it is shown: times in RFC 3339, absent ones empty, lists as `Words`."""
+    """Return a value as it is shown: times in RFC 3339, absent ones empty, lists as `Words`.
+
+    Text is the server's: what is not printable would steer the terminal.
+    """
     match value:
         case datetime():
             return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -70,6 +73,10 @@ def shown(value: object) -> object:
             return ""
         case list() | tuple():
             return Words([str(shown(item)) for item in value])
+        case str():
+            return "".join(
+                char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in value
+            )
     return value
 
 

@@ -45,7 +45,14 @@ class CaCreate(ShowOne):
 def _shown(authority: Any) -> tuple[tuple[str, ...], list[object]]:
     keys = [f"{key.purpose} {key.state} {key.fingerprint}" for key in authority.keys]
     profile = authority.profile
-    names = ("id", "name", *profile, "keys", "created_at", "revision")
+    names = (
+        "id",
+        "name",
+        *(str(shown(part)) for part in profile),
+        "keys",
+        "created_at",
+        "revision",
+    )
     facts = (
         authority.id,
         authority.name,

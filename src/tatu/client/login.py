@@ -66,7 +66,7 @@ class KeySignIn(BaseAuthPlugin):
         server = Adapter(session, endpoint_override=self._url)
         deployment = http.ask(server, "GET", "/v2", Deployment, authenticated=False)
         if deployment.url.rstrip("/") != self._url:
-            raise Denied(f"{self._url} says that it is {deployment.url}: sign in to that URL")
+            raise Denied(f"{self._url} says that it is {deployment.url!r}: sign in to that URL")
         self._same("deployment", self.deployment, deployment.deployment)
         line = key.public_key.line
         asked = {"user": self._user, "project": self._project, "public_key": line}
