@@ -104,7 +104,9 @@ def sign(agent):
     assert SshSignature.parse(key.sign(Namespace.LOGIN, b"x")).public_key == KEY.public_key
 
 
-@pytest.mark.parametrize(("ask", "answer"), [(identities, IDENTITIES), (sign, SIGNATURE)])
+@pytest.mark.parametrize(
+    ("ask", "answer"), [(identities, IDENTITIES), (sign, SIGNATURE)], ids=["identities", "sign"]
+)
 def test_every_prefix_of_an_agents_answer_is_refused(hostile, ask, answer):
     hostile.answer = answer
     ask(hostile)
