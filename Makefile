@@ -14,7 +14,7 @@ demo: ## the whole journey on this machine: authority, host, login, revocation
 	@$(BIN)/python -m demo
 
 .PHONY: serve
-serve: ## an embedded server for development, on SQLite
+serve: ## an embedded server for development, on SQLite; PORT=8322 is its port
 	@tools/setup.sh
 	@$(BIN)/python -m demo.serve
 

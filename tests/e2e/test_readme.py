@@ -2,29 +2,30 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from demo.machine import Machine, account, free_port
+from demo.serve import COMMANDS, PORT
 
 from tests.lab.server import wait_until
 
 ROOT = Path(__file__).parents[2]
 AGENT = """\
 #!/bin/sh -eu
-exec {python} -m tatu.agent "$@" --root {folder} --reload-command "pkill -HUP -F {folder}/sshd.pid"
+exec {root}/build/tatu-agent "$@" --root {folder} --reload-command "pkill -HUP -F {folder}/sshd.pid"
 """
 
 pytestmark = pytest.mark.slow
 
 
 def first_login():
-    """Return the commands of the first login, without their comments."""
+    """Return the commands of the first login, as they stand."""
     text = (ROOT / "README.md").read_text().partition("## First login")[2]
-    block = re.search(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[1]
-    return [re.sub(r"\s+#.*", "", line) for line in block.splitlines()]
+    return re.search(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[1]
 
 
 @pytest.fixture
@@ -57,13 +58,13 @@ def served(tmp_path):
 
 
 def test_the_first_login_of_the_readme_works(served, tmp_path):
-    commands = first_login()
-    assert len(commands) == 7
+    commands = [re.sub(r"\s+#.*", "", line) for line in first_login().splitlines()]
+    assert len(commands) == 9
     programs = tmp_path / "bin"
     programs.mkdir()
     stubs = {
         "sudo": '#!/bin/sh -eu\nexec "$@"\n',
-        "tatu-agent": AGENT.format(python=sys.executable, folder=served.folder),
+        "tatu-agent": AGENT.format(root=ROOT, folder=served.folder),
     }
     for name, text in stubs.items():
         (programs / name).write_text(text)
@@ -74,6 +75,7 @@ def test_the_first_login_of_the_readme_works(served, tmp_path):
 
     def run(command, text=""):
         command = command.replace("8322", str(served.api_port)).replace("192.0.2.10", "127.0.0.1")
+        command = command.replace("make agent", f"make -s -C {ROOT} agent")
         # the accounts of this machine are not the host's, and its sshd has no port 22
         command = command.replace(
             "admin@web-1",
@@ -100,6 +102,37 @@ def test_the_first_login_of_the_readme_works(served, tmp_path):
                 said = re.search(r"tatu-enrol-1\.\S+", said)[0]
             if command.startswith("tatu ssh"):
                 assert said == "in\n"
+
+
+def test_the_development_server_prints_the_commands_of_the_readme():
+    written = COMMANDS.format(
+        bin="$PWD/.venv/bin",
+        url=f"http://127.0.0.1:{PORT}",
+        user="admin",
+        project="demo",
+        key=".cache/serve/admin_key",
+    )
+    assert first_login() == written
+
+
+def test_the_development_server_promises_nothing_on_a_port_that_is_taken(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-m", "demo.serve"],
+            env={**os.environ, "PORT": str(port), "PYTHONPATH": str(ROOT)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"port {port}" in done.stderr
+    assert "make serve PORT=" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_demonstration_comes_to_its_end():
