@@ -209,7 +209,8 @@ def test_a_valid_certificate_outlives_an_outage(alice, sshd):
 
 def test_a_revoked_certificate_is_refused_and_replaced(alice, sshd):
     serial = alice.json("usercert", "create")["serial"]
-    alice.json("usercert", "revoke", serial, "--reason", "test")
+    revoked = alice.run("usercert", "revoke", serial, "--reason", "test")
+    assert "revoke --user NAME --block" in revoked.stderr
     used = (alice.state / "id_ed25519-cert.pub").read_text()
     with urllib.request.urlopen(f"{alice.server.url}/v2/authorities/blue/krl") as answer:
         krl = answer.read()

@@ -125,4 +125,9 @@ class UsercertRevoke(ShowOne):
             selector["everything"] = True
         result = self.api.revoke(authority, selector, asked.reason, block=asked.block)
         self.connection.state.drop(result.revoked)
+        if asked.serial is not None and not asked.block:
+            self.app.stderr.write(
+                "the user can still get another certificate:"
+                " `tatu usercert revoke --user NAME --block` prevents it\n"
+            )
         return attributes(("revoked", "krl_version"), result)
