@@ -311,6 +311,15 @@ def test_two_processes_serve_the_same_bytes(deployment):
     other.close()
 
 
+def test_what_another_process_built_meanwhile_is_not_built_again(deployment):
+    deployment.ledger.authorities.touch()
+    stands = deployment.statements.newest("blue")
+
+    deployment.statements._build("blue")  # a caller who had looked before the other was done
+
+    assert deployment.statements.newest("blue") == stands
+
+
 def test_every_revocation_is_in_what_is_asked_for_after_it(deployment):
     serials = [deployment.issue("ann").certificate.serial for _ in range(12)]
     user_key = deployment.authorities.show("blue").active(Purpose.USER).public_key

@@ -108,16 +108,21 @@ class Statements:
         It is read before the revision: what changes in between makes them differ, never agree.
         """
         found = self.ledger.publications.newest(authority_id)
-        if found is None or found.revision != self.ledger.publications.revision(authority_id):
-            return None
+        revision = self.ledger.publications.revision(authority_id)
+        return found if self._stands(found, revision) else None
+
+    def _stands(self, found: Publication | None, revision: int) -> bool:
+        if found is None or found.revision != revision:
+            return False
         # A clock that was set back must not keep a statement for longer.
-        age = abs(self.clock() - found.issued_at)
-        return found if age < self.settings.lifetime / 2 else None
+        return abs(self.clock() - found.issued_at) < self.settings.lifetime / 2
 
     def _build(self, authority_id: str) -> None:
         # The revision is read first: a change after it may be in, but is built once more.
         revision = self.ledger.publications.revision(authority_id)
         last = self.ledger.publications.newest(authority_id)
+        if self._stands(last, revision):
+            return  # another process built it since the caller looked
         now = self.clock().replace(microsecond=0)
         authority = self.ledger.authorities.get(authority_id)
         facts = self.ledger.revocations.facts(authority_id, now)
