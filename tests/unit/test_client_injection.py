@@ -69,10 +69,9 @@ def test_no_answer_adds_an_option_to_the_command(hosts, suffix):
     known = knownhosts.aliases(hosts, suffix)
     found = Ready(valid_after=0, valid_before=1, principals=["admin"], hosts=known, asked_at=0)
     folder = str(CLOUD.folder)
-    fixed = [
-        word for name, value in ready.ssh_options(folder) for word in ("-o", f"{name}={value}")
-    ]
     for host in ["db", *known]:
+        options = ready.ssh_options(folder, known=host in known)
+        fixed = [word for name, value in options for word in ("-o", f"{name}={value}")]
         alias = ["-o", f"HostKeyAlias={known[host]}"] if host in known else []
         expected = ["ssh", *fixed, *alias, "-l", "admin", host]
         assert expected == ready.ssh_command(folder, found, host, [])
