@@ -416,6 +416,14 @@ def test_an_administrator_gives_and_takes_what_others_may(alice, folder, server)
     bob.login(key, user="bob")
     assert bob.json("usercert", "create")["principals"] == ["member"]
     bob.run("user", "list", status=4)
+    (listed,) = alice.json("usercert", "list", "--user", "bob")
+    for whose in ("bob", "u-bob"):
+        assert bob.json("usercert", "list", "--user", whose) == [listed]
+    for person in (alice, bob):
+        refused = person.run("usercert", "list", "--user", "b\u00f6b", status=1)
+        assert "there is no user with id or name 'b\u00f6b'" in refused.stderr
+    revoked = alice.json("usercert", "revoke", "--user", "bob", "--no-block")
+    assert revoked["revoked"] == [listed["serial"]]
     bob.run("ca", "show")
     alice.run("role", "remove", "member", "--user", "bob", "--project", "blue")
     alice.run("group", "create", "crew")

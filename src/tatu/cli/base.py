@@ -3,11 +3,14 @@
 import argparse
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from cliff.columns import FormattableColumn
 from osc_lib.command import command
+
+from tatu.core.errors import Denied, Malformed, NotFound
 
 if TYPE_CHECKING:
     from tatu.client.api import Api
@@ -35,6 +38,22 @@ class _Connected:
     def own_or(self, authority: str | None) -> str:
         """Return the authority that was named, or that of the caller's own project."""
         return authority or self.connection.session().project
+
+    def user_id(self, user: str) -> str:
+        """Return the id of a user who was named by id or name; raises `NotFound`.
+
+        Who may not see the directory can still name themselves, and others by id.
+        """
+        own = self.connection.session()
+        if user in (own.subject, own.name):
+            return own.subject
+        with suppress(NotFound, Denied, Malformed):
+            return self.api.entry("users", user).id
+        with suppress(Malformed):  # it is no id
+            # users whom the directory does not have, or not for us, have left certificates
+            if self.api.certificates("user", {"subject": user}):
+                return user
+        raise NotFound(f"there is no user with id or name {user!r}")
 
 
 class Command(_Connected, command.Command):

@@ -76,12 +76,16 @@ class UsercertList(Lister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Say which."""
         parser = add_filters(super().get_parser(prog_name))
-        parser.add_argument("--user", dest="subject", metavar="ID", help="of this user")
+        parser.add_argument(
+            "--user", dest="subject", metavar="USER", help="of this user, by id or name"
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
         asked = filters(parsed_args, ("subject",))
+        if "subject" in asked:
+            asked["subject"] = self.user_id(asked["subject"])
         return table(COLUMNS, self.api.certificates("user", asked))
 
 
@@ -103,7 +107,9 @@ class UsercertRevoke(ShowOne):
         which.add_argument(
             "--subject-key", metavar="FINGERPRINT", help="all certificates for this key"
         )
-        which.add_argument("--user", metavar="ID", help="all certificates of this user")
+        which.add_argument(
+            "--user", metavar="USER", help="all certificates of this user, by id or name"
+        )
         which.add_argument("--everything", action="store_true", help="all of the project")
         parser.add_argument("--reason", default="not given")
         parser.add_argument(
@@ -121,6 +127,8 @@ class UsercertRevoke(ShowOne):
         authority = self.own_or(asked.authority)
         named = {name: getattr(asked, name) for name in ("serial", "subject_key", "user")}
         selector = {name: value for name, value in named.items() if value is not None}
+        if asked.user is not None:
+            selector["user"] = self.user_id(asked.user)
         if asked.everything:
             selector["everything"] = True
         result = self.api.revoke(authority, selector, asked.reason, block=asked.block)
