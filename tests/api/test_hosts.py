@@ -41,6 +41,13 @@ def enrol(deployment, token_text, keys, **other):
     return deployment.call("POST", ENROLMENTS, json=body | other)
 
 
+def test_a_host_that_is_admitted_again_keeps_what_the_request_leaves_out(deployment):
+    first = deployment.admit("blue", "db-1", names=["www"], addresses=["192.0.2.7"])["host"]
+    assert deployment.admit("blue", "db-1")["host"]["addresses"] == ["192.0.2.7"]
+    assert deployment.admit("blue", "db-1")["host"]["names"] == first["names"]
+    assert deployment.admit("blue", "db-1", addresses=[])["host"]["addresses"] == []
+
+
 def test_a_host_is_admitted_and_enrolled(deployment):
     admitted = deployment.admit("blue", "db-1", addresses=["192.0.2.7"])
     assert admitted["host"]["state"] == "admitted"

@@ -124,6 +124,16 @@ def test_a_token_is_the_same_until_it_is_redeemed_or_something_changes(deploymen
         redeem(deployment, first, Key())
 
 
+def test_a_host_that_is_admitted_again_keeps_what_is_not_said_anew(deployment):
+    first = admit(deployment, names=("www",), addresses=("10.0.0.1",))
+    redeem(deployment, first, Key())
+
+    assert admit(deployment).host.principals == first.host.principals
+    assert len(live(deployment)) == 1
+    assert admit(deployment, addresses=()).host.names == ("www", "www.blue.example")
+    assert admit(deployment, names=()).host.names == ("db", "db.blue.example")
+
+
 def test_a_redeemed_host_is_admitted_again_with_another_token(deployment):
     first = admit(deployment)
     redeem(deployment, first, Key())
@@ -345,7 +355,7 @@ def test_a_new_epoch_ends_the_certificates_of_the_one_before(deployment):
 def test_a_name_or_address_that_moves_on_is_in_one_live_certificate_only(deployment, moved):
     has = {"names": ("db",)} if moved == "name" else {"addresses": ("10.0.0.5",)}
     (old,) = certificates(redeem(deployment, admit(deployment, "a", **has), Key()))
-    admit(deployment, "a", names=("a",))  # and it never enrols again
+    admit(deployment, "a", names=("a",), addresses=())  # and it never enrols again
     assert live(deployment) == set()
     (new,) = certificates(redeem(deployment, admit(deployment, "b", **has), Key()))
 

@@ -45,8 +45,8 @@ def admit(call: Call, authority: Id, body: EnrolmentTokenRequest) -> EnrolmentTo
         call.caller,
         authority,
         body.host,
-        names=tuple(body.names),
-        addresses=tuple(body.addresses),
+        names=None if body.names is None else tuple(body.names),
+        addresses=None if body.addresses is None else tuple(body.addresses),
         validity=None if body.validity is None else timedelta(seconds=body.validity),
         request_id=call.request_id,
     )

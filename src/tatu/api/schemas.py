@@ -526,8 +526,10 @@ class EnrolmentTokenRequest(Body):
     """Which host to admit, and what it is called."""
 
     host: HostId
-    names: Annotated[list[Text], Meta(max_length=32)] = []
-    addresses: Annotated[list[Text], Meta(max_length=32)] = []
+    names: Annotated[list[Text], Meta(max_length=32)] | None = None
+    """A known host keeps its names unless they are given; none: it is called by its id."""
+    addresses: Annotated[list[Text], Meta(max_length=32)] | None = None
+    """A known host keeps its addresses unless they are given."""
     validity: Annotated[int, Meta(ge=60, le=7 * 86400)] | None = None
 
 

@@ -7,7 +7,10 @@ from tatu.cli.base import ShowOne, duration, shown
 
 
 class TokenCreate(ShowOne):
-    """Admit a host and make its enrolment token, which is shown this once."""
+    """Admit a host and make its enrolment token, which is shown this once.
+
+    A host that is admitted again keeps the names and addresses that are not given.
+    """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Say for which host."""

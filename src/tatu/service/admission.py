@@ -47,13 +47,14 @@ class Admissions:
         authority_id: str,
         host_id: str,
         *,
-        names: tuple[str, ...] = (),
-        addresses: tuple[str, ...] = (),
+        names: tuple[str, ...] | None = None,
+        addresses: tuple[str, ...] | None = None,
         validity: timedelta | None = None,
         request_id: str,
     ) -> Admission:
         """Admit a host, or admit it again, and return its one-time token.
 
+        A host that is admitted again keeps the names and addresses that are not given (None).
         Without names it is called by its id. While the token of an epoch is unused and not
         expired, the same question gets the same token; any other opens the next epoch. Raises
         `NotFound` for no authority, `Malformed`, `Denied` for a name outside of the DNS suffix,
@@ -64,16 +65,21 @@ class Admissions:
         if host_id in snapshot.blocked_hosts:
             raise Denied(BLOCKED)
         now = self.clock()
+        known = self._known(authority_id, host_id)
+        if known is not None:
+            if names is None:  # short ones: the others follow from what the suffix is now
+                names = tuple(name for name in known.names if "." not in name)
+            addresses = known.addresses if addresses is None else addresses
         wanted = Host(
             id=host.host_id(host_id),
             authority=authority_id,
             names=host.names_within(names or (host_id,), authority.profile.dns_suffix),
-            addresses=tuple(dict.fromkeys(map(host.address, addresses))),
+            addresses=tuple(dict.fromkeys(map(host.address, addresses or ()))),
             epoch=1,
             admitted_until=now + self._validity(validity),
             created_at=now,
         )
-        found = self._unredeemed(wanted, now) or self.ledger.hosts.admit(
+        found = _unredeemed(known, wanted, now) or self.ledger.hosts.admit(
             wanted,
             event(
                 "host.admitted",
@@ -105,14 +111,18 @@ class Admissions:
             raise Malformed(f"an enrolment token is good for 1 to {longest} seconds")
         return wanted
 
-    def _unredeemed(self, wanted: Host, now: datetime) -> Host | None:
-        """Return the host when its token is still to be redeemed and says the same."""
+    def _known(self, authority_id: str, host_id: str) -> Host | None:
         try:
-            found = self.ledger.hosts.get(wanted.authority, wanted.id, scope=None)
+            return self.ledger.hosts.get(authority_id, host_id, scope=None)
         except NotFound:
             return None
-        same = found.principals == wanted.principals
-        return found if same and not found.host_keys and now < found.admitted_until else None
+
+
+def _unredeemed(known: Host | None, wanted: Host, now: datetime) -> Host | None:
+    """Return the known host when its token is still to be redeemed and says what is wanted."""
+    if known is None or known.principals != wanted.principals:
+        return None
+    return known if not known.host_keys and now < known.admitted_until else None
 
 
 def secret_of(keystore: KeyStore, authority: str, host_id: str, epoch: int) -> bytes:
