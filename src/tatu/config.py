@@ -293,6 +293,12 @@ def list_opts() -> Iterator[tuple[str, Sequence[cfg.Opt]]]:
     yield from OPTIONS.items()
 
 
+_NO_FILE = (
+    "no configuration file was found (~/.tatu/tatu.conf, ~/tatu.conf, /etc/tatu/tatu.conf,"
+    " /etc/tatu.conf): name yours with --config-file"
+)
+
+
 def load(arguments: Sequence[str]) -> Config:
     """Read a configuration from files, the environment and a command line.
 
@@ -303,9 +309,13 @@ def load(arguments: Sequence[str]) -> Config:
         conf.register_opts(options, group=None if section == "DEFAULT" else section)
     try:
         conf(list(arguments), project="tatu", version=version("tatu"))
+    except (cfg.Error, ValueError) as error:
+        raise Malformed(f"the configuration is wrong: {error}") from error
+    try:
         return _parsed(conf)
     except (cfg.Error, ValueError, Malformed) as error:
-        raise Malformed(f"the configuration is wrong: {error}") from error
+        why = "" if conf.config_file or _of_directories(conf) else f"; {_NO_FILE}"
+        raise Malformed(f"the configuration is wrong: {error}{why}") from error
 
 
 def refuse_unknown(conf: cfg.ConfigOpts) -> None:

@@ -179,6 +179,15 @@ def test_no_repr_shows_the_databases_password(load):
     assert not found.database.embedded
 
 
+def test_without_a_file_the_error_names_those_that_were_looked_for(load, monkeypatch, tmp_path):
+    with pytest.raises(Malformed) as raised:
+        load(endpoint="")
+    assert "--config-file" not in str(raised.value)
+    monkeypatch.setattr("oslo_config.cfg._get_config_dirs", lambda project: [str(tmp_path / "no")])
+    with pytest.raises(Malformed, match=r"/etc/tatu/tatu\.conf.*--config-file"):
+        config.load([])
+
+
 def test_files_of_a_folder_are_checked_too(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "10.conf").write_text("[DEFAULT]\napi_endpoint = https://tatu.example\n")
