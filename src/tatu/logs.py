@@ -30,8 +30,21 @@ def configure(level: str) -> None:
             ],
         )
     )
+    handler.addFilter(_is_news)
     # Libraries say what they do at info, and to debug what they were given: that may be secret.
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+_NO_NEWS = ("Configuration allows spawning up to", "Granian shutdown completed")
+"""How Granian's messages begin that call for nothing.
+
+It takes more threads than cores for a mistake: ours wait for the ledger and the key store, and
+backpressure is set. The other is a farewell; that the server stops is logged before it.
+"""
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return record.name != "_granian" or not record.getMessage().startswith(_NO_NEWS)
 
 
 def _json(event: object, **_: object) -> bytes:

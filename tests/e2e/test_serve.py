@@ -155,6 +155,9 @@ def test_it_serves_logs_json_and_stops_with_0(api):
     requests = [entry for entry in logged if entry["event"] == "request"]
     assert "/readyz" in {entry["route"] for entry in requests}
     assert all({"level", "timestamp"} <= set(entry) for entry in logged)
+    events = [entry["event"] for entry in logged]
+    assert "Shutting down granian" in events
+    assert not [said for said in events if "quite high" in said or "see ya" in said]
 
 
 def test_each_process_stays_small(api):
