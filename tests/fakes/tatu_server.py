@@ -68,6 +68,7 @@ class FakeTatu:
     next_statement_key: Key = field(default_factory=Key)
     accounts: dict = field(default_factory=lambda: {"admin": ("admin",)})
     revoked: frozenset = frozenset()
+    revoked_hosts: frozenset = frozenset()
     signer: Key | None = None
     """Signs statements instead of the statement key."""
     served: dict = field(default_factory=dict)
@@ -132,7 +133,8 @@ class FakeTatu:
         now = datetime.now(UTC).replace(microsecond=0)
         last = self._statement.version if self._statement else 0
         version = statement.next_version(last, datetime.now(UTC))
-        serials = {self.user_key.public: krl.Serials.of(self.revoked)} if self.revoked else {}
+        revoked = {self.user_key: self.revoked, self.host_key: self.revoked_hosts}
+        serials = {key.public: krl.Serials.of(listed) for key, listed in revoked.items() if listed}
         made = krl.encode(
             krl.Krl(version=version, generated_at=now, comment=self.authority, serials=serials)
         )

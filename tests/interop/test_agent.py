@@ -453,6 +453,15 @@ def at(monkeypatch, moment):
     monkeypatch.setattr(main, "datetime", Clock)
 
 
+def test_a_host_whose_own_certificate_is_revoked_says_so(enrolled, tatu, capsys):
+    assert enrolled.sync() == 0
+    assert "is revoked" not in capsys.readouterr().err
+    tatu.revoked_hosts = frozenset({7})
+    tatu.publish()
+    assert enrolled.sync() == 0
+    assert "is revoked: enrol this host again" in capsys.readouterr().err
+
+
 def refusing(tatu):
     policy = Freshness(policy=FreshnessPolicy.REFUSE_NEW_LOGINS, max_age_seconds=600)
     return tatu.publish(freshness=policy)

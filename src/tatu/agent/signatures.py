@@ -22,9 +22,15 @@ _ENVIRONMENT = {
 
 
 def run(
-    arguments: Sequence[str], data: bytes = b"", what: str = "", files: Sequence[int] = ()
+    arguments: Sequence[str],
+    data: bytes = b"",
+    what: str = "",
+    files: Sequence[int] = (),
+    codes: Sequence[int] = (0,),
 ) -> bytes:
-    """Run a program in a plain environment; raises `AgentError` with the last line it wrote.
+    """Run a program in a plain environment, and return what it printed.
+
+    Raises `AgentError` with the last line it wrote when it ends with none of the exit codes.
 
     The environment is not passed on: the token may be in it.
     """
@@ -42,7 +48,7 @@ def run(
         raise AgentError(f"{arguments[0]} is not installed") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise AgentError(f"{what or arguments[0]} did not end: {type(error).__name__}") from error
-    if done.returncode:
+    if done.returncode not in codes:
         lines = (done.stderr or done.stdout).decode(errors="replace").split("\n")
         said = next((line.strip() for line in reversed(lines) if line.strip()), "no reason given")
         raise AgentError(f"{what or arguments[0]} failed: {ascii(said)[1:-1][:300]}")
@@ -87,3 +93,12 @@ def check_certificate(line: str) -> None:
 def check_krl(path: Path) -> None:
     """Raise `AgentError` unless sshd will be able to read the list: it would let nobody in."""
     run(["ssh-keygen", "-Q", "-l", "-f", str(path)], what="the check of the revocation list")
+
+
+def is_revoked(line: str, krl: Path) -> bool:
+    """Say whether the list has the certificate; raises `AgentError` when that cannot be told."""
+    with _in_memory(line + "\n") as certificate:
+        arguments = ["ssh-keygen", "-Q", "-f", str(krl), f"/dev/fd/{certificate}"]
+        what = "the look for a certificate in the revocation list"
+        printed = run(arguments, what=what, files=(certificate,), codes=(0, 1))
+    return b"REVOKED" in printed

@@ -129,6 +129,8 @@ def warnings(layout: Layout, state: State, now: datetime) -> list[str]:
         certificate = HostCertificate.parse(line)
         if certificate.subject_key != keys.get(name):
             found.append(f"warning: {name} is not the key that was enrolled: enrol again")
+        if signatures.is_revoked(line, layout.krl):
+            found.append(f"warning: the certificate of {name} is revoked: enrol this host again")
         ends = certificate.valid_before
         if ends - now < _NEAR:
             found.append(f"warning: the certificate of {name} ends at {ends:%Y-%m-%dT%H:%M:%SZ}")
