@@ -187,6 +187,7 @@ def test_the_sign_in_key_is_not_certified(alice, admin_key):
 def test_a_host_is_logged_in_to_without_a_question(alice, sshd):
     assert ssh(alice, sshd, "echo", "in").stdout == "in\n"
     assert ssh(alice, sshd, "exit", "7", status=7).returncode == 7
+    assert ssh(alice, sshd, "echo", "in", target="root@db").stdout == "in\n"
 
 
 def test_a_second_login_asks_the_server_nothing(alice, sshd):
@@ -232,7 +233,10 @@ def test_a_revoked_certificate_is_refused_and_replaced(alice, sshd):
 
 
 def test_a_host_that_was_ended_is_not_logged_in_to(alice, tmp_path):
-    made = alice.json("token", "create", "web-2")
+    made = alice.json("token", "create", "web-2", "--name", "web")
+    for target in ("root@web-2", "root@web"):
+        waiting = alice.run("ssh", target, "--", "-F", "none", "-G")
+        assert "not enrolled yet" in waiting.stderr
     host_key = make_key(tmp_path / "host")
     facts = enrol(alice.server, made["token"], host_key)
     running = Sshd(tmp_path, host_key, facts["user_authorities"], ["admin"])
@@ -314,6 +318,7 @@ def test_plain_ssh_uses_the_written_configuration(alice, sshd):
         capture_output=True, text=True, env=alice.environment, check=True,
     ).stdout  # fmt: skip
     assert "hostkeyalias db-1" in shown
+    assert f"hostname {ADDRESS}" in shown
     assert "forwardagent no" in shown
     assert f"certificatefile {alice.state}/id_ed25519-cert.pub" in shown
     assert f"revokedhostkeys {alice.state}/revoked_host_keys" in shown
@@ -423,7 +428,7 @@ def test_an_administrator_gives_and_takes_what_others_may(alice, folder, server)
         refused = person.run("usercert", "list", "--user", "b\u00f6b", status=1)
         assert "there is no user with id or name 'b\u00f6b'" in refused.stderr
     revoked = alice.json("usercert", "revoke", "--user", "bob", "--no-block")
-    assert revoked["revoked"] == [listed["serial"]]
+    assert revoked["revoked"] == [str(listed["serial"])]
     bob.run("ca", "show")
     alice.run("role", "remove", "member", "--user", "bob", "--project", "blue")
     alice.run("group", "create", "crew")

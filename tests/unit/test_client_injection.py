@@ -58,21 +58,25 @@ def test_no_answer_adds_an_option_to_the_configuration(hosts, suffix):
     for line in re.split(r"[\r\n\0]", text.removesuffix("\n")):
         if found := re.fullmatch(rf"Match host (\S+)( {re.escape(command)})?", line):
             assert all(PATTERN.fullmatch(name) for name in found[1].split(","))
-        elif not line.startswith("    HostKeyAlias "):
-            assert line in options | {"Match all"} or line.startswith("# ")
+        elif found := re.fullmatch(r"    (?:HostKeyAlias|HostName) (.*)", line):
+            assert PATTERN.fullmatch(found[1])
         else:
-            assert PATTERN.fullmatch(line.removeprefix("    HostKeyAlias "))
+            assert line in options | {"Match all"} or line.startswith("# ")
 
 
 @given(st.lists(HOSTS, max_size=3), HOSTILE)
 def test_no_answer_adds_an_option_to_the_command(hosts, suffix):
     known = knownhosts.aliases(hosts, suffix)
-    found = Ready(valid_after=0, valid_before=1, principals=["admin"], hosts=known, asked_at=0)
+    found = Ready(
+        valid_after=0, valid_before=1, principals=["admin"], hosts=known, waiting=[], asked_at=0
+    )
     folder = str(CLOUD.folder)
     for host in ["db", *known]:
         options = ready.ssh_options(folder, known=host in known)
         fixed = [word for name, value in options for word in ("-o", f"{name}={value}")]
         alias = ["-o", f"HostKeyAlias={known[host]}"] if host in known else []
-        expected = ["ssh", *fixed, *alias, "-l", "admin", host]
+        address = ready.where_to(known, host)
+        to = ["-o", f"HostName={address}"] if address else []
+        expected = ["ssh", *fixed, *alias, *to, "-l", "admin", host]
         assert expected == ready.ssh_command(folder, found, host, [])
-        assert all(PATTERN.fullmatch(word.partition("=")[2]) for word in alias[1:])
+        assert all(PATTERN.fullmatch(word.partition("=")[2]) for word in alias[1:] + to[1:])

@@ -19,6 +19,7 @@ def a_ready(**facts):
         "valid_before": NOW + 86_400,
         "principals": ["admin"],
         "hosts": {"db": "db-1", "db-1": "db-1"},
+        "waiting": [],
         "asked_at": NOW,
     }
     return Ready(**{**values, **facts})
@@ -84,6 +85,29 @@ def test_without_a_key_file_the_agent_is_asked_by_the_public_half():
 
 def test_a_host_that_tatu_does_not_know_gets_no_alias():
     assert not any("HostKeyAlias" in word for word in command("root@github.com"))
+
+
+def test_a_name_without_a_domain_leads_to_the_hosts_first_address():
+    names = ("web-1", "web", "web.b.example", "192.0.2.7", "2001:db8::7")
+    hosts = dict.fromkeys(names, "web-1") | {"db-1": "db-1"}
+    for name in ("web-1", "web", "WEB"):
+        assert "HostName=192.0.2.7" in command(f"root@{name}", hosts=hosts)
+    for name in ("web.b.example", "192.0.2.7", "2001:db8::7", "db-1", "other"):
+        made = command(f"root@{name}", hosts=hosts)
+        assert not any("HostName" in word for word in made)
+
+
+def test_the_users_own_host_name_counts():
+    made = command("db", ["-o", "HostName=10.0.0.1"], hosts={"db": "db", "192.0.2.7": "db"})
+    assert "HostName=192.0.2.7" not in made
+
+
+def test_for_a_host_that_has_not_enrolled_yet_we_ask_again():
+    found = a_ready(waiting=["db-1"])
+    assert found.waits("db")
+    assert not found.waits("other")
+    assert found.trust_is_due(NOW + 61, "db")
+    assert not found.trust_is_due(NOW + 61)
 
 
 def test_for_a_host_that_tatu_knows_its_own_file_alone_counts():

@@ -25,6 +25,10 @@ class Ssh(Command):
         cloud = clouds.find(self.app.client_manager.cloud)
         host = parsed_args.target.rpartition("@")[2].lower()
         prepared = refresh.refresh(cloud, host)
+        if prepared.waits(host):
+            self.app.stderr.write(
+                f"{host} is admitted but not enrolled yet: it has no certificate to show\n"
+            )
         arguments = parsed_args.arguments
         if arguments[:1] == ["--"]:
             arguments = arguments[1:]

@@ -22,14 +22,16 @@ _MAX_NAME = 63
 class Ready(NamedTuple):
     """What was true when we last asked; times are seconds since 1970.
 
-    `hosts` gives the host id for each name and address of the project's hosts. `asked_at` is when
-    somebody last tried to ask, whatever came of it.
+    `hosts` gives the host id for each name and address of the project's hosts, and `waiting` are
+    the ids of those that are admitted and not yet enrolled. `asked_at` is when somebody last tried
+    to ask, whatever came of it.
     """
 
     valid_after: int
     valid_before: int
     principals: list[str]
     hosts: dict[str, str]
+    waiting: list[str]
     asked_at: int
 
     def certificate_is_due(self, now: float) -> bool:
@@ -38,9 +40,13 @@ class Ready(NamedTuple):
         return now > self.valid_before - min(_DUE_SECONDS, life * _DUE_PART)
 
     def trust_is_due(self, now: float, host: str | None = None) -> bool:
-        """Say whether to ask for revocations and hosts again: hourly, or for a host not known."""
-        known = host is None or host in self.hosts
+        """Say whether to ask for revocations and hosts again: hourly, or for a host not ready."""
+        known = host is None or (host in self.hosts and not self.waits(host))
         return not 0 <= now - self.asked_at < (_TRUST_SECONDS if known else _NEW_HOST_SECONDS)
+
+    def waits(self, host: str) -> bool:
+        """Say whether a host is admitted and not yet enrolled: it has no certificate to show."""
+        return self.hosts.get(host) in self.waiting
 
     def save(self, path: str) -> None:
         """Put the file in place as a whole."""
@@ -121,6 +127,18 @@ def trust_options(folder: str, *, known: bool = True) -> list[tuple[str, str]]:
     return options
 
 
+def where_to(hosts: dict[str, str], name: str) -> str | None:
+    """Return a host's first address, for a name that only Tatu knows: one without a domain.
+
+    Wherever it leads, the host there must show a certificate for the host's id.
+    """
+    host_id = hosts.get(name)
+    if host_id is None or "." in name or ":" in name:
+        return None
+    mine = (text for text, found in hosts.items() if found == host_id)
+    return next((text for text in mine if ":" in text or text.replace(".", "").isdigit()), None)
+
+
 def quoted(path: str) -> str:
     """Return a path as ssh_config reads it; `State.of` refuses what cannot be quoted."""
     return f'"{path}"'
@@ -142,6 +160,10 @@ def ssh_command(folder: str, ready: Ready, target: str, arguments: list[str]) ->
         command += ["-o", f"{name}={value}"]
     if host_id is not None:
         command += ["-o", f"HostKeyAlias={host_id}"]
+    # of two the first would count, and the user's own words come after these
+    own = any("hostname" in word.lower() for word in arguments)
+    if not own and (address := where_to(ready.hosts, host.lower())):
+        command += ["-o", f"HostName={address}"]
     return [*command, "-l", user, host, *arguments]
 
 
@@ -174,6 +196,8 @@ def short_way(cloud: str | None, target: str, arguments: list[str]) -> list[str]
     host = target.rpartition("@")[2].lower()
     if ready is None or ready.certificate_is_due(now) or ready.trust_is_due(now, host):
         return None
+    if ready.waits(host):
+        return None  # the long way says so
     try:
         return ssh_command(folder, ready, target, arguments)
     except Malformed:

@@ -5,6 +5,7 @@ One process at a time asks.
 
 import logging
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tatu.client import certify, files, knownhosts, resources, trust
@@ -20,6 +21,15 @@ from tatu.core.errors import Denied, TooMany, Unavailable
 from tatu.core.policy import Wanted
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """Which hosts there are: `knownhosts.aliases`, the ids not yet enrolled, the DNS suffix."""
+
+    hosts: dict[str, str]
+    waiting: list[str]
+    suffix: str
 
 
 def refresh(cloud: Cloud, host: str | None = None) -> Ready:
@@ -51,19 +61,19 @@ def renew(
     `wanted` are fields of `Wanted`.
     """
     with files.locked(connection.state.lock):
-        hosts, _ = _refresh_trust(connection)
+        found = _refresh_trust(connection)
         certificate, answer = _renew(connection, wanted)
-        _keep(connection.state, _ready(certificate, hosts, time.time()))
+        _keep(connection.state, _ready(certificate, found, time.time()))
         return certificate, answer
 
 
 def trusted(connection: Connection) -> tuple[dict[str, str], str]:
     """Ask for revocations and hosts anew; return `knownhosts.aliases` and the DNS suffix."""
     with files.locked(connection.state.lock):
-        hosts, suffix = _refresh_trust(connection)
+        found = _refresh_trust(connection)
         if ready := Ready.load(str(connection.state.ready)):
-            _keep(connection.state, ready._replace(hosts=hosts, asked_at=int(time.time())))
-        return hosts, suffix
+            _keep(connection.state, _again(ready, found, time.time()))
+        return found.hosts, found.suffix
 
 
 def expect_host(connection: Connection) -> None:
@@ -74,20 +84,25 @@ def expect_host(connection: Connection) -> None:
 
 
 def _ask(connection: Connection, ready: Ready | None, now: float) -> Ready:
-    hosts, _ = _refresh_trust(connection)
+    found = _refresh_trust(connection)
     if ready is not None and not ready.certificate_is_due(now):
-        return _keep(connection.state, ready._replace(hosts=hosts, asked_at=int(now)))
+        return _keep(connection.state, _again(ready, found, now))
     certificate, _ = _renew(connection, {})
-    return _keep(connection.state, _ready(certificate, hosts, now))
+    return _keep(connection.state, _ready(certificate, found, now))
 
 
-def _ready(certificate: Certificate, hosts: dict[str, str], now: float) -> Ready:
+def _again(ready: Ready, found: _Found, now: float) -> Ready:
+    return ready._replace(hosts=found.hosts, waiting=found.waiting, asked_at=int(now))
+
+
+def _ready(certificate: Certificate, found: _Found, now: float) -> Ready:
     contents = certificate.contents
     return Ready(
         valid_after=int(contents.valid_after.timestamp()),
         valid_before=int(contents.valid_before.timestamp()),
         principals=list(contents.principals),
-        hosts=hosts,
+        hosts=found.hosts,
+        waiting=found.waiting,
         asked_at=int(now),
     )
 
@@ -97,7 +112,7 @@ def _keep(state: State, ready: Ready) -> Ready:
     return ready
 
 
-def _refresh_trust(connection: Connection) -> tuple[dict[str, str], str]:
+def _refresh_trust(connection: Connection) -> _Found:
     authority, api = connection.session().project, connection.api
     believed = trust.refresh(connection, datetime.now(UTC))
     suffix = trust.dns_suffix(connection)
@@ -112,7 +127,8 @@ def _refresh_trust(connection: Connection) -> tuple[dict[str, str], str]:
         connection.cloud.name,
     )
     files.write(connection.state.known_hosts, text)
-    return hosts, suffix
+    waiting = [host.id for host in listed if host.state == "admitted"]
+    return _Found(hosts=hosts, waiting=waiting, suffix=suffix)
 
 
 def _renew(

@@ -47,6 +47,11 @@ def text(cloud: Cloud, hosts: dict[str, str], patterns: list[str], tatu: list[st
         known = [name for name, found in hosts.items() if found == host_id and name != host_id]
         lines.append(f"Match host {','.join([host_id, *known])}")
         lines.append(f"    HostKeyAlias {host_id}")
+        # last of the host's own: from here on `Match host` sees the address
+        short = [name for name in [host_id, *known] if ready.where_to(hosts, name)]
+        if short:
+            lines.append(f"Match host {','.join(short)}")
+            lines.append(f"    HostName {ready.where_to(hosts, host_id)}")
     # what follows in the including file is for every host again
     return "\n".join([*lines, "Match all", ""])
 
