@@ -29,6 +29,7 @@ def test_help_names_every_command_but_the_hidden(tmp_path):
         assert f"  {command} " in shown
     assert "ssh-config refresh" not in shown
     assert run(tmp_path).stdout == shown
+    assert run(tmp_path, "help").stdout == shown
 
 
 @pytest.mark.parametrize("arguments", [("ca", "show", "--help"), ("help", "ca", "show")])
@@ -67,6 +68,19 @@ def test_what_is_no_certificate_is_a_finding(tmp_path):
     assert "malformed" in run(tmp_path, "cert", "lint", tmp_path / "file", status=1).stdout
 
 
+def test_a_certificate_with_nothing_wrong_is_said_to_be_so(tmp_path):
+    result = run(
+        tmp_path, "cert", "lint", certificate(tmp_path, "user"),
+        "--max-user-validity", "9999d",
+    )  # fmt: skip
+    assert "nothing is wrong" in result.stderr
+    assert result.stdout.strip() == ""
+
+
+def test_help_for_login_names_the_option_for_several_clouds(tmp_path):
+    assert "--cloud NAME" in " ".join(run(tmp_path, "help", "login").stdout.split())
+
+
 def test_a_file_that_is_not_there_is_one_line(tmp_path):
     result = run(tmp_path, "cert", "lint", tmp_path / "absent", status=1)
     assert result.stderr == f"cannot read {tmp_path}/absent: No such file or directory\n"
@@ -81,7 +95,9 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path):
         (("usercert", "create", "--validity", "soon"), 2, "no duration"),
         (("usercert", "revoke"), 2, "required"),
         (("no-such", "command"), 2, ""),
-        (("login", "--url", "http://tatu.example"), 1, "--user"),
+        (("login", "--url", "https://tatu.example"), 1, "--user"),
+        (("login", "--url", "127.0.0.1:18444"), 1, "must begin with http:// or https://"),
+        (("login", "--url", "localhost:18444"), 1, "must begin with http:// or https://"),
         (("login", "--url", "http://a.example", "--user", "u", "--project", "p", "--key", "k"), 1, "https"),
         (("--cloud", "../x", "whoami"), 3, "../x"),
     ],

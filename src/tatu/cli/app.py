@@ -136,4 +136,4 @@ def _commands() -> CommandManager:
 
 def run(argv: list[str]) -> int:
     """Run a command and return its exit status; without one, show which there are."""
-    return Tatu().run(argv or ["--help"])
+    return Tatu().run(["--help"] if argv in ([], ["help"]) else argv)

@@ -34,12 +34,14 @@ class CaCreate(ShowOne):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Say whose authority."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("--project", metavar="ID", help="(default: your own project)")
+        which = parser.add_mutually_exclusive_group()
+        which.add_argument("of", nargs="?", metavar="PROJECT", help="(default: your own project)")
+        which.add_argument("--project", metavar="ID", help="the same, as an option")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
-        return _shown(self.api.create_authority(parsed_args.project))
+        return _shown(self.api.create_authority(parsed_args.of or parsed_args.project))
 
 
 def _shown(authority: Any) -> tuple[tuple[str, ...], list[object]]:

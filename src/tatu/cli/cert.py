@@ -42,6 +42,8 @@ class CertLint(Lister):
         except Malformed as error:
             found = (Finding("malformed", str(error)),)
         self._found = bool(found)
+        if not found:
+            self.app.stderr.write(f"nothing is wrong with {parsed_args.file}\n")
         return ("code", "text"), [(finding.code, finding.text) for finding in found]
 
     def run(self, parsed_args: argparse.Namespace) -> int:

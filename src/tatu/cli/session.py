@@ -15,7 +15,11 @@ class Login(ShowOne):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add what a new cloud needs; a saved one needs nothing."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("--url", help="Tatu's URL: saves a new cloud, or changes a saved one")
+        parser.add_argument(
+            "--url",
+            help="Tatu's URL: saves a new cloud, called as `--cloud NAME` says, else as its host;"
+            " or changes a saved one",
+        )
         parser.add_argument("--user", metavar="NAME", help="who you are there")
         parser.add_argument("--project", metavar="NAME", help="the project to work in")
         parser.add_argument(
@@ -44,6 +48,12 @@ class Login(ShowOne):
         from tatu.client.connection import Connection  # noqa: PLC0415
 
         cloud = _asked(self.app.client_manager.cloud, parsed_args)
+        old = clouds.listed().get(cloud.name)
+        if old and (old.url, old.user) != (cloud.url, cloud.user):
+            self.app.stderr.write(
+                f"this replaces the saved cloud {old.name} ({old.user} at {old.url}):"
+                " `--cloud NAME` saves it beside\n"
+            )
         connection = Connection.new(cloud)
         before = connection.state.session()
         session = connection.sign_in()
@@ -112,6 +122,7 @@ def _asked(name: str | None, args: argparse.Namespace) -> Any:
         return replace(
             cloud, **{name: value for name, value in given.items() if value is not None}
         )
+    clouds.check_url(args.url, insecure_http=args.insecure_http)
     saved = clouds.listed()
     wanted = name or _same(saved, args.url) or (urlsplit(args.url).hostname or "")
     old = saved.get(wanted)

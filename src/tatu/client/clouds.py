@@ -59,7 +59,9 @@ def check_url(url: str, *, insecure_http: bool) -> None:
         _ = parts.port
     except ValueError as error:
         raise Malformed(f"{url!r} is no URL") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+    if parts.scheme not in ("http", "https"):
+        raise Malformed(f"{url!r} is no URL: the URL must begin with http:// or https://")
+    if not parts.hostname or parts.username:
         raise Malformed(f"{url!r} is no http or https URL")
     if parts.scheme == "http" and not insecure_http and not _is_loopback(parts.hostname):
         raise Malformed(f"{url} is not https: give --insecure-http if you must")
