@@ -1,6 +1,7 @@
 """Enrolment tokens."""
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from tatu.cli.base import ShowOne, duration, shown
@@ -39,3 +40,15 @@ class TokenCreate(ShowOne):
         names = ("host", "principals", "expires_at", "token")
         values = (made.host.id, made.host.principals, made.expires_at, made.token)
         return names, [shown(value) for value in values]
+
+    def produce_output(
+        self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Any
+    ) -> int:
+        """Show a person the token on a line of its own: a table would break it."""
+        for_a_person = parsed_args.formatter == "table" and self.app.stdout.isatty()
+        if not for_a_person or parsed_args.columns:
+            return int(super().produce_output(parsed_args, column_names, data))
+        *facts, token = data
+        status = super().produce_output(parsed_args, column_names[:-1], facts)
+        self.app.stdout.write(f"{token}\n")
+        return int(status)
