@@ -485,6 +485,19 @@ def test_exit_statuses_say_what_kind_of_error_it_was(person, alice):
     alice.run("whoami", status=5)
 
 
+def test_a_login_that_replaces_a_saved_cloud_says_so(alice, admin_key):
+    assert alice.login(admin_key).stderr == ""
+    replaced = alice.run("login", "--cloud", "test", "--url", alice.server.url, "--user", "u-root")
+    assert "this replaces the saved cloud test (alice at " in replaced.stderr
+    assert "--cloud NAME" in replaced.stderr
+
+
+def test_the_project_of_a_new_authority_may_stand_alone(alice):
+    alice.run("project", "create", "green", "--id", "p-green")
+    assert alice.json("ca", "create", "p-green")["id"] == "p-green"
+    alice.run("ca", "create", "p-green", "--project", "p-green", status=2)
+
+
 def test_a_cloud_that_is_not_named_is_the_last_one_signed_in_to(alice, admin_key):
     alice.run(
         "login", "--cloud", "second", "--url", alice.server.url, "--user", "alice",
