@@ -70,6 +70,15 @@ def test_a_host_enrols_and_obeys_a_revocation(tatu, host, tmp_path, capsys):
     host.check_sshd()
 
 
+def test_a_host_that_was_deleted_is_told_at_its_next_sync(tatu, host, capsys):
+    assert host.enrol(token_for(tatu, "db-1")) == 0, capsys.readouterr().err
+    answer = tatu.call("DELETE", "/v2/authorities/blue/hosts/db-1", "blue-manager")
+    assert answer.status_code == 204
+    capsys.readouterr()
+    assert host.sync() == 0
+    assert "is revoked: enrol this host again" in capsys.readouterr().err
+
+
 def test_a_second_machine_with_the_same_token_is_refused(tatu, host, tmp_path, capsys):
     token = token_for(tatu, "db-1")
     assert host.enrol(token) == 0
