@@ -193,18 +193,19 @@ def _shared(
     folder = Path(tempfile.gettempdir()) / f"tatu-lab-{name}"
     lock = folder.with_suffix(".lock")
     users = folder.with_suffix(".users")
+    use = f"{os.getpid()}:{uuid.uuid4().hex}"  # a worker may use the server in several places
     with _alone(lock):
         if not _living(users):
             _stop(folder)
             folder.mkdir(mode=0o755)
             _start(folder, prepare, connect)
-        users.write_text("\n".join([*_living(users), str(os.getpid())]))
+        users.write_text("\n".join([*_living(users), use]))
         server = connect(int((folder / "port").read_text()))
     try:
         yield server
     finally:
         with _alone(lock):
-            others = [user for user in _living(users) if user != str(os.getpid())]
+            others = [user for user in _living(users) if user != use]
             users.write_text("\n".join(others))
             if not others:
                 _stop(folder)
@@ -251,7 +252,7 @@ def _stop(folder: Path) -> None:
 def _living(users: Path) -> list[str]:
     if not users.exists():
         return []
-    return [pid for pid in users.read_text().split() if _runs(pid)]
+    return [use for use in users.read_text().split() if _runs(use.partition(":")[0])]
 
 
 def _runs(pid: int | str) -> bool:

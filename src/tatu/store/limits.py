@@ -15,6 +15,8 @@ from tatu.store.tables import limits as table
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHARE = 16
+_MOST_LEASED = 256
+"""Of a large limit: what a process held when it was killed counts as used, in every window."""
 _REMEMBERED = 10_000
 """Keys whose lease a process remembers; a forgotten lease is only counted as used."""
 
@@ -31,7 +33,7 @@ class _Lease:
 
 
 class SqlLimits(Limits):
-    """Counts in windows that begin at the same moment everywhere, in leases of a sixteenth."""
+    """Counts in windows that begin at the same moment everywhere, in small leases."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -85,7 +87,7 @@ class SqlLimits(Limits):
             mine = table.c.key == hashed
             row = connection.execute(select(table).where(mine).with_for_update()).one_or_none()
             used = 0 if row is None or row.window < number else row.used
-            granted = max(0, min(limit // _SHARE or 1, limit - used))
+            granted = max(0, min(limit // _SHARE or 1, _MOST_LEASED, limit - used))
             values = {"window": number, "used": used + granted, "ends_at": ends_at}
             if row is None:
                 connection.execute(insert(table).values(key=hashed, **values))

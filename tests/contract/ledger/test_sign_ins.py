@@ -176,3 +176,8 @@ def test_a_limit_holds_at_once(ledger, open_ledger):
         lambda n: ledgers[n % 2].limits.take("who", limit=8, window=MINUTE, now=NOW), 16
     )
     assert found.count(None) == 8
+
+
+def test_processes_that_are_killed_take_little_of_a_large_limit_with_them(open_ledger):
+    for _ in range(20):  # each had leased some of it
+        open_ledger().limits.take("large", limit=10_000, window=timedelta(minutes=1), now=NOW)
