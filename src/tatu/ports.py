@@ -836,7 +836,7 @@ class Limits(Protocol):
     def take(self, key: str, *, limit: int, window: timedelta, now: datetime) -> None:
         """Count one; raises `TooMany` with the seconds to wait past `limit` in the window.
 
-        A process may lease a sixteenth of the limit (256 at most) at a time: so exact is the count.
+        A process may lease a sixteenth of the limit, 256 at most: so exact is the count.
         """
 
 
