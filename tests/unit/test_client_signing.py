@@ -218,9 +218,9 @@ def test_the_default_key_is_sshs_own(tmp_path, monkeypatch):
 
 def test_a_key_is_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert signing.reference("k") == f"{tmp_path}/k"
-    assert signing.reference("~/k") == "/home/me/k"
+    assert signing.reference("~/k") == f"{tmp_path}/home/k"
     assert signing.reference("agent:SHA256:x") == "agent:SHA256:x"
 
 

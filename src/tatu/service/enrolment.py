@@ -1,14 +1,13 @@
 """Enrolment: an admitted machine proves itself once and gets host certificates (S8, S11)."""
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from tatu.core import enrolment, lint, losses, statement
-from tatu.core.audit import SYSTEM, Actor
+from tatu.core import canonical, enrolment, lint, losses, statement
+from tatu.core.audit import SYSTEM, Actor, Event
 from tatu.core.authority import BACKDATE, Purpose
 from tatu.core.certificate import CertificateToSign, CertificateType
 from tatu.core.errors import (
@@ -216,9 +215,17 @@ class Enrolment:
                 raise Conflict(f"host key {key.fingerprint} is another host's")
 
     def _bind(self, redemption: Redemption, found: Host, request_id: str) -> Host:
-        fingerprints = [key.fingerprint for key in redemption.host_keys]
-        now = self.clock()
-        actor = Actor(kind="host", id=found.id, name=found.id)
+        def told(action: str) -> Event:
+            return event(
+                action,
+                by=Actor(kind="host", id=found.id, name=found.id),
+                at=self.clock(),
+                subject=found.id,
+                authority=found.authority,
+                request_id=request_id,
+                host_keys=[key.fingerprint for key in redemption.host_keys],
+            )
+
         try:
             self._check_purposes(redemption, found)
             return self.ledger.hosts.enrol(
@@ -226,32 +233,12 @@ class Enrolment:
                 found.id,
                 found.epoch,
                 [key.line for key in redemption.host_keys],
-                event(
-                    "host.enrolled",
-                    by=actor,
-                    at=now,
-                    subject=found.id,
-                    authority=found.authority,
-                    request_id=request_id,
-                    host_keys=fingerprints,
-                ),
+                told("host.enrolled"),
             )
         except Gone as error:
             raise Denied(_UNPROVEN) from error
         except Conflict:
-            self.ledger.hosts.refused(
-                found.authority,
-                found.id,
-                event(
-                    "host.refused",
-                    by=actor,
-                    at=now,
-                    subject=found.id,
-                    authority=found.authority,
-                    request_id=request_id,
-                    host_keys=fingerprints,
-                ),
-            )
+            self.ledger.hosts.refused(found.authority, found.id, told("host.refused"))
             raise
 
     def _certificate(
@@ -372,7 +359,7 @@ class Enrolment:
                 "url": f"{base}/krl/{contents.krl_version}",
             },
         }
-        return json.dumps(answer, sort_keys=True, separators=(",", ":"))
+        return canonical.text(answer)
 
 
 def _lines(keys: Sequence[PublicKey]) -> list[str]:
