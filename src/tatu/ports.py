@@ -23,6 +23,7 @@ from tatu.core.host import Host
 from tatu.core.identity import Identity, Role
 from tatu.core.keys import PublicKey
 from tatu.core.losses import Sweep, Topic
+from tatu.core.notices import Notice
 from tatu.core.statement import Statement
 
 Clock = Callable[[], datetime]
@@ -78,6 +79,102 @@ class IdentityProvider(Protocol):
     @abstractmethod
     def roles(self) -> frozenset[Role]:
         """Return every role that could open an account. Raises `Unavailable`."""
+
+    @abstractmethod
+    def project(self, project_id: str) -> "Project":
+        """Return a project, asked for itself and uncached; disabled with its domain.
+
+        Raises `NotFound` only when the source says of this very id that it is not there, and
+        `Unavailable` for all else that is no answer.
+        """
+
+    @abstractmethod
+    def user(self, subject: str) -> "User":
+        """Return a user, as `project` returns a project."""
+
+    @abstractmethod
+    def projects(self) -> Iterator["Project"]:
+        """Yield the projects as a listing tells: one that is missing may be there all the same.
+
+        Raises `Unavailable`.
+        """
+
+    @abstractmethod
+    def holders(self, project: str) -> Mapping[str, frozenset[Role]]:
+        """Return who has which roles in a project, as a listing tells: quick, uncached.
+
+        What is in it is so; what is missing proves nothing before `effective_roles` agrees.
+        Raises `Unavailable`.
+        """
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise `Unavailable` with what is wrong when the source does not answer."""
+
+
+# --- what the cloud has, and what it tells -------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """A machine of the cloud; `built_at` is when it was created or last rebuilt."""
+
+    id: str
+    project: str
+    name: str
+    addresses: tuple[str, ...]
+    built_at: datetime
+
+
+class Inventory(Protocol):
+    """Tells which machines the cloud has, and what they are called."""
+
+    @abstractmethod
+    def instance(self, instance_id: str) -> Instance:
+        """Return an instance, with the names and addresses that are bound to it now (S8).
+
+        Raises `NotFound` only when the cloud says of this very id that it is not there, and
+        `Unavailable` for all else that is no answer.
+        """
+
+    @abstractmethod
+    def instances(self) -> Iterator[str]:
+        """Yield the ids of all instances as a listing tells: a missing one may be there.
+
+        Raises `Unavailable`.
+        """
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise `Unavailable` with what is wrong when the cloud does not answer."""
+
+
+class NoticeHandler(Protocol):
+    """What takes notices from an event source."""
+
+    @abstractmethod
+    def handle(self, notice: Notice) -> None:
+        """Act on a notice; a second time is harmless. Raises `Unavailable`: bring it again."""
+
+    @abstractmethod
+    def set_aside(self, message: str, content: str, reason: str) -> None:
+        """Keep what nobody can read, for people. Raises `Unavailable`: bring it again."""
+
+
+class EventSource(Protocol):
+    """Brings what the cloud tells, at least once each; many processes share one stream."""
+
+    @abstractmethod
+    def start(self, handler: NoticeHandler) -> None:
+        """Begin to bring notices, in threads of its own, and go on whatever happens.
+
+        A notice is done with only when the handler returned. An outage of the source is waited
+        out.
+        """
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Return when nothing is being handled and nothing more will come."""
 
     @abstractmethod
     def check(self) -> None:
@@ -173,6 +270,7 @@ class Snapshot:
     blocked_keys: frozenset[str]
     mark: int
     blocked_hosts: frozenset[str] = frozenset()
+    held_users: frozenset[str] = frozenset()
 
 
 class Authorities(Protocol):
@@ -229,6 +327,14 @@ class Authorities(Protocol):
         """
 
     @abstractmethod
+    def retire(self, authority_id: str, event: Event) -> Authority:
+        """End an authority: it issues nothing any more, all its certificates are revoked.
+
+        Its hosts are deleted and its names free. Commits a cut-off on the project. Durable,
+        idempotent. Raises `NotFound`.
+        """
+
+    @abstractmethod
     def touch(self) -> None:
         """Grow the revision of every authority: what their statements say has changed (roles)."""
 
@@ -238,7 +344,8 @@ class IssuedCertificate:
     """A certificate as the ledger keeps it.
 
     `topics` and `mark` are what `record` compares with the cut-offs. A user certificate has
-    `issuer`, `subject`, `user_name` and `roles` (ids); a host certificate has `host`.
+    `issuer`, `subject`, `user_name`, `roles` (ids) and `origin` (`Identity.origin`); a host
+    certificate has `host`.
     """
 
     authority: str
@@ -251,6 +358,7 @@ class IssuedCertificate:
     user_name: str = ""
     roles: tuple[str, ...] = ()
     host: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,6 +384,7 @@ class LedgerCertificate:
     revoked_at: datetime | None
     revoked_reason: str | None
     revoked_by: str | None
+    origin: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,6 +403,7 @@ class CertificateFilter:
     serial: int | None = None
     live_at: datetime | None = None
     revoked: bool | None = None
+    origin: str | None = None
 
 
 class Certificates(Protocol):
@@ -518,6 +628,23 @@ class Hosts(Protocol):
         """
 
     @abstractmethod
+    def rebind(
+        self,
+        authority_id: str,
+        host_id: str,
+        *,
+        names: Sequence[str],
+        addresses: Sequence[str],
+        event: Event,
+    ) -> Host:
+        """Give a host what the inventory says it is called now, within the same epoch (S8).
+
+        Its certificates that name more are revoked in the same commit, and renewal is due when
+        what it is called has changed. No change, no event. Raises `NotFound`, or `Conflict` when
+        another live host holds one of the names or addresses.
+        """
+
+    @abstractmethod
     def refused(self, authority_id: str, host_id: str, event: Event) -> None:
         """Note on the host that a second key was refused."""
 
@@ -531,7 +658,7 @@ class Hosts(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """A project of the embedded directory."""
+    """A project of the cloud or of the embedded directory."""
 
     id: str
     name: str
@@ -540,7 +667,7 @@ class Project:
 
 @dataclass(frozen=True, kw_only=True)
 class User:
-    """A user of the embedded directory."""
+    """A user of the cloud or of the embedded directory."""
 
     id: str
     name: str
@@ -840,6 +967,35 @@ class Limits(Protocol):
         """
 
 
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """An inferred loss that the brake holds: a `user` or `host` (`kind`) of an authority (S22)."""
+
+    authority: str
+    kind: str
+    value: str
+    since: datetime
+
+
+class Holds(Protocol):
+    """Losses that were inferred, too many at once to be believed (S22)."""
+
+    @abstractmethod
+    def hold(self, held: Sequence[Held], event: Event) -> None:
+        """Keep them; held users get no new certificate, in every process. Durable on return.
+
+        What is held already keeps its time.
+        """
+
+    @abstractmethod
+    def standing(self) -> tuple[Held, ...]:
+        """Return what is held, the oldest first."""
+
+    @abstractmethod
+    def release(self, held: Sequence[Held], event: Event) -> None:
+        """Let go of what was found to be no loss, or has become one. Idempotent."""
+
+
 class Ledger(Protocol):
     """The parts together, and what is true of the whole."""
 
@@ -849,6 +1005,7 @@ class Ledger(Protocol):
     cut_offs: CutOffs
     publications: Publications
     hosts: Hosts
+    holds: Holds
     directory: Directory
     sign_ins: SignIns
     secrets: Secrets

@@ -85,7 +85,8 @@ SKEW = timedelta(hours=48)
 class Authority:
     """One project's CA; `id` is the project's id.
 
-    `revision` grows with every change that hosts must learn of.
+    `revision` grows with every change that hosts must learn of. A retired authority issues nothing
+    any more, and all that it issued is revoked: its project is gone.
     """
 
     id: str
@@ -94,6 +95,7 @@ class Authority:
     keys: tuple[AuthorityKey, ...]
     created_at: datetime
     revision: int = 0
+    retired_at: datetime | None = None
 
     def active(self, purpose: Purpose) -> AuthorityKey:
         """Return the key that signs for a purpose; raises `Conflict` when none does."""

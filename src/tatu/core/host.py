@@ -22,6 +22,10 @@ class Host:
     `epoch` counts admissions: each gives another enrolment secret. `host_keys` are the public keys
     (lines) that redeemed the token of this epoch; empty until then. A token may be redeemed until
     `admitted_until`.
+
+    Of an `instance` the id is the cloud's, and the cloud's inventory says what it is called and
+    whether it is there. A `legacy` host enrolled over the original's wire, which sends the
+    secret. `renewal_due_at` is since when its certificate names less, or more, than it should.
     """
 
     id: str
@@ -35,6 +39,10 @@ class Host:
     enrolled_at: datetime | None = None
     deleted_at: datetime | None = None
     refused_at: datetime | None = None
+    instance: bool = False
+    legacy: bool = False
+    admitted_at: datetime | None = None
+    renewal_due_at: datetime | None = None
 
     @property
     def principals(self) -> tuple[str, ...]:

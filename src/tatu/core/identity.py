@@ -6,6 +6,9 @@ from datetime import datetime
 EMBEDDED_ISSUER = "local"
 """The issuer of the embedded directory's users."""
 
+FEDERATION = "federation:"
+"""How the origin of a federated identity begins: its roles may be known from its token alone."""
+
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Role:
@@ -21,6 +24,10 @@ class Identity:
 
     `mark` is the ledger's cut-off mark as it stood BEFORE the driver began to find out: whatever
     ended later than that is not known to this identity (security.md S4).
+
+    `origin` is what a caller brought besides a sign-in of their own, and what dies with it:
+    `application-credential:<id>`, `trust:<id>`, `federation:<id of the identity provider>`; empty
+    for an ordinary sign-in. No certificate got by it is valid after `ends_by` (S9).
     """
 
     issuer: str
@@ -32,6 +39,8 @@ class Identity:
     validated_at: datetime
     expires_at: datetime
     fresh: bool = False
+    origin: str = ""
+    ends_by: datetime | None = None
 
     @property
     def role_names(self) -> frozenset[str]:

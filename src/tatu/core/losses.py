@@ -39,6 +39,16 @@ def role(role_id: str) -> Topic:
     return _topic("role", role_id)
 
 
+def origin(of: str) -> Topic:
+    """All that was got by one application credential or trust (see `Identity.origin`)."""
+    return _topic("origin", of)
+
+
+def everyone() -> Topic:
+    """All that anyone holds: a group or domain ended, and nobody can tell whose it was."""
+    return _topic("everyone")
+
+
 def subject_key(authority: str, fingerprint: str) -> Topic:
     """All certificates of an authority for one subject key."""
     return _topic("subject-key", authority, fingerprint)
@@ -56,7 +66,9 @@ def signature_key(fingerprint: str) -> Topic:
 
 def topics(identity: Identity) -> frozenset[Topic]:
     """Return every topic whose cut-off ends this identity."""
-    found = {user(identity.subject)} | {role(held.id) for held in identity.roles}
+    found = {everyone(), user(identity.subject)} | {role(held.id) for held in identity.roles}
+    if identity.origin:
+        found.add(origin(identity.origin))
     if identity.project is not None:
         found |= {
             project(identity.project),

@@ -14,7 +14,7 @@ from oslo_config import cfg
 
 from tatu.core.errors import Malformed
 
-PORTS = ("identity", "keystore")
+PORTS = ("events", "identity", "inventory", "keystore")
 
 P = TypeVar("P")
 

@@ -2,8 +2,10 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TypeVar
 
 from oslo_config import cfg
 
@@ -11,11 +13,23 @@ from tatu.core import bearer
 from tatu.core.errors import NotFound, Unauthenticated
 from tatu.core.identity import EMBEDDED_ISSUER, Identity, Role
 from tatu.drivers.loading import Driver
-from tatu.ports import Clock, CutOffs, Directory, IdentityProvider, Request, SignIns
+from tatu.ports import (
+    Clock,
+    CutOffs,
+    Directory,
+    IdentityProvider,
+    Project,
+    Request,
+    SignIns,
+    User,
+)
 
 ADMINISTRATOR = "admin"
 CACHED = timedelta(seconds=10)
 _MAX_CACHED = 4096
+_PAGE = 1000
+
+F = TypeVar("F", Project, User)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +64,32 @@ class Local(IdentityProvider):
     def roles(self) -> frozenset[Role]:
         """Return all roles."""
         return frozenset(self.directory.roles())
+
+    def project(self, project_id: str) -> Project:
+        """Return a project of the directory."""
+        return _of_id(project_id, self.directory.project(project_id))
+
+    def user(self, subject: str) -> User:
+        """Return a user of the directory."""
+        return _of_id(subject, self.directory.user(subject))
+
+    def projects(self) -> Iterator[Project]:
+        """Yield all projects."""
+        marker = None
+        while True:
+            page = self.directory.projects(limit=_PAGE, marker=marker)
+            yield from page.items
+            if (marker := page.marker) is None:
+                return
+
+    def holders(self, project: str) -> Mapping[str, frozenset[Role]]:
+        """Return whom the assignments of a project name, and what they have there."""
+        given = self.directory.assignments(project=project, user=None, group=None)
+        users = {each.user for each in given if each.user is not None}
+        for group in {each.group for each in given if each.group is not None}:
+            users |= {member.id for member in self.directory.members(group)}
+        held = {user: self.directory.effective_roles(user, project) for user in users}
+        return {user: roles for user, roles in held.items() if roles}
 
     def check(self) -> None:
         """Ask the directory something."""
@@ -115,6 +155,13 @@ class Local(IdentityProvider):
             self._cache.move_to_end(digest)
             if len(self._cache) > _MAX_CACHED:
                 self._cache.popitem(last=False)
+
+
+def _of_id(wanted: str, found: F) -> F:
+    """Return what was found by id; the directory finds by name, too."""
+    if found.id != wanted:
+        raise NotFound(f"there is none with the id {wanted!r}")
+    return found
 
 
 def _build(
