@@ -128,8 +128,7 @@ def check_config(config: Config) -> None:
     Raises `Malformed`.
     """
     for port, name in _driver_names(config).items():
-        driver = loading.find(port, name)
-        config.conf.register_opts(driver.options, group=driver.section)
+        loading.register(loading.find(port, name), config.conf)
     refuse_unknown(config.conf)
 
 
@@ -137,6 +136,7 @@ def build(config: Config, ledger: Ledger) -> Application:
     """Put all parts together. Raises `Malformed` or `Unavailable`."""
     check_config(config)
     ports = {
+        "conf": config.conf,
         "clock": now,
         "randomness": os.urandom,
         "directory": ledger.directory,

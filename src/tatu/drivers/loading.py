@@ -19,27 +19,46 @@ PORTS = ("events", "identity", "inventory", "keystore")
 P = TypeVar("P")
 
 
+def _nothing(conf: cfg.ConfigOpts) -> None:
+    """Prepare nothing."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Driver(Generic[P]):
     """One way to fill a port.
 
     `section` of the configuration holds its `options`. `build` gets that section, and every port
-    that it names as a keyword: `build(options, *, secrets, randomness)`.
+    that it names as a keyword: `build(options, *, secrets, randomness)`. A library that reads
+    sections of its own is handed all as the port `conf`; `prepare` registers them before the
+    configuration is searched for what nobody reads, when the driver's own options can be read
+    already. It may raise `Malformed`, and opens nothing.
     """
 
     section: str
     options: Sequence[cfg.Opt]
     build: Callable[..., P]
+    prepare: Callable[[cfg.ConfigOpts], None] = _nothing
 
 
 def find(port: str, name: str) -> Driver[Any]:
-    """Return a driver; raises `Malformed`, with the names there are."""
+    """Return a driver; raises `Malformed`, with the names there are or the library it lacks."""
     for entry in _entries(port):
         if entry.name == name:
-            driver: Driver[Any] = entry.load()
+            try:
+                driver: Driver[Any] = entry.load()
+            except ModuleNotFoundError as error:
+                raise Malformed(
+                    f"[{port}] driver = {name} needs {error.name}, which is not installed"
+                ) from error
             return driver
     known = ", ".join(entry.name for entry in _entries(port))
     raise Malformed(f"[{port}] driver = {name}: there is no such driver, only {known}")
+
+
+def register(driver: Driver[Any], conf: cfg.ConfigOpts) -> None:
+    """Let the configuration know what the driver and its library read. Raises `Malformed`."""
+    conf.register_opts(driver.options, group=driver.section)
+    driver.prepare(conf)
 
 
 def build(driver: Driver[P], conf: cfg.ConfigOpts, ports: Mapping[str, object]) -> P:
@@ -56,7 +75,10 @@ def list_opts() -> Iterator[tuple[str, Sequence[cfg.Opt]]]:
     """Return the options of every driver that is installed (entry point `oslo.config.opts`)."""
     for port in PORTS:
         for entry in _entries(port):
-            driver = entry.load()
+            try:
+                driver = entry.load()
+            except ModuleNotFoundError:  # its library is not installed: it is not in use
+                continue
             yield driver.section, driver.options
 
 
