@@ -17,7 +17,16 @@ from tatu.drivers.identity.local import Local
 from tatu.drivers.keystore import kek
 from tatu.drivers.keystore.local import Local as LocalKeys
 from tatu.drivers.verifier.cryptography import CryptographyVerifier
-from tatu.ports import Clock, IdentityProvider, KeyStore, Ledger, Randomness, Verifier
+from tatu.ports import (
+    Clock,
+    EventSource,
+    IdentityProvider,
+    Inventory,
+    KeyStore,
+    Ledger,
+    Randomness,
+    Verifier,
+)
 from tatu.service import admission, statements
 from tatu.service.admission import Admissions
 from tatu.service.audit import Checkpoints
@@ -52,6 +61,8 @@ class Application:
     ledger: Ledger
     keystore: KeyStore
     identities: IdentityProvider
+    inventory: Inventory
+    events: EventSource
     statements: Statements
     authorities: Authorities
     issuance: Issuance
@@ -69,6 +80,7 @@ class Application:
             "ledger": self.ledger.check,
             "keystore": self.keystore.check,
             "identity": self.identities.check,
+            "inventory": self.inventory.check,
         }
 
     @property
@@ -150,6 +162,8 @@ def build(config: Config, ledger: Ledger) -> Application:
     }
     identities: IdentityProvider = drivers["identity"]
     keystore: KeyStore = drivers["keystore"]
+    inventory: Inventory = drivers["inventory"]
+    events: EventSource = drivers["events"]
     verifier = CryptographyVerifier()
     deployment = _deployment(ledger)
     stated = Statements(
@@ -184,6 +198,8 @@ def build(config: Config, ledger: Ledger) -> Application:
         ledger=ledger,
         keystore=keystore,
         identities=identities,
+        inventory=inventory,
+        events=events,
         statements=stated,
         authorities=Authorities(
             ledger=ledger,
@@ -328,4 +344,9 @@ def _deployment(ledger: Ledger) -> str:
 
 
 def _driver_names(config: Config) -> dict[str, str]:
-    return {"identity": config.identity_driver, "keystore": config.keystore_driver}
+    return {
+        "events": config.events_driver,
+        "identity": config.identity_driver,
+        "inventory": config.inventory_driver,
+        "keystore": config.keystore_driver,
+    }

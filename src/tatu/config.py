@@ -113,6 +113,44 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
     ),
     "identity": (cfg.StrOpt("driver", default="local", help="Where identities come from."),),
     "keystore": (cfg.StrOpt("driver", default="local", help="Where private keys live."),),
+    "inventory": (
+        cfg.StrOpt(
+            "driver", default="none", help="What knows the cloud's instances, their addresses too."
+        ),
+    ),
+    "events": (
+        cfg.StrOpt("driver", default="none", help="What brings the cloud's notices to workers."),
+        cfg.BoolOpt(
+            "create_authorities",
+            default=False,
+            help="Make an authority for every project, when it is created or first seen.",
+        ),
+    ),
+    "reconcile": (
+        cfg.IntOpt(
+            "interval",
+            default=300,
+            min=10,
+            help="Seconds between two comparisons of the ledger with the cloud.",
+        ),
+        cfg.FloatOpt(
+            "share",
+            default=0.2,
+            min=0.0,
+            max=1.0,
+            help="The brake holds losses that only a comparison found, when they are more than this"
+            " share of all holders and at least `minimum`.",
+        ),
+        cfg.IntOpt("minimum", default=10, min=1, help="See share."),
+        cfg.IntOpt(
+            "hold",
+            default=30 * 60,
+            min=0,
+            max=30 * 60,
+            help="Seconds that losses are held before they are applied after all; whom they"
+            " concern gets no new certificate meanwhile.",
+        ),
+    ),
     "authority": (
         *(
             cfg.StrOpt(
@@ -263,6 +301,16 @@ class Statements:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reconcile:
+    """How often the ledger is compared with the cloud, and when its losses are not believed."""
+
+    interval: timedelta
+    share: float
+    minimum: int
+    hold: timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """A whole configuration; `conf` is for drivers and oslo's libraries, which parse their own."""
 
@@ -275,6 +323,10 @@ class Config:
     state_directory: Path
     identity_driver: str
     keystore_driver: str
+    inventory_driver: str
+    events_driver: str
+    create_authorities: bool
+    reconcile: Reconcile
     authority: NewAuthorities
     limits: lint.Limits
     role_map: RoleMap
@@ -358,6 +410,15 @@ def _parsed(conf: cfg.ConfigOpts) -> Config:
         state_directory=Path(conf.state.directory),
         identity_driver=conf.identity.driver,
         keystore_driver=conf.keystore.driver,
+        inventory_driver=conf.inventory.driver,
+        events_driver=conf.events.driver,
+        create_authorities=conf.events.create_authorities,
+        reconcile=Reconcile(
+            interval=timedelta(seconds=conf.reconcile.interval),
+            share=conf.reconcile.share,
+            minimum=conf.reconcile.minimum,
+            hold=timedelta(seconds=conf.reconcile.hold),
+        ),
         authority=_authority(conf.authority),
         limits=lint.Limits(
             max_user_validity=timedelta(seconds=conf.limits.max_user_validity),
