@@ -84,6 +84,18 @@ class Application:
         }
 
     @property
+    def needed(self) -> frozenset[str]:
+        """The checks without which nothing can be served.
+
+        Another service's outage is waited out: what hosts obey is served without it.
+        """
+        drivers = {
+            "identity": self.config.identity_driver,
+            "keystore": self.config.keystore_driver,
+        }
+        return frozenset({"ledger", *(part for part, name in drivers.items() if name == "local")})
+
+    @property
     def embedded_keys(self) -> LocalKeys:
         """The embedded key store. Raises `Malformed` when another is configured."""
         if not isinstance(self.keystore, LocalKeys):
@@ -291,6 +303,7 @@ def parts(application: Application) -> "Parts":
         administration=application.administration,
         sign_in=application.sign_in,
         checks=application.checks,
+        needed=application.needed,
     )
 
 
@@ -304,8 +317,7 @@ class Server:
         self._ledger = open_ledger(config, exclusive=True)
         try:
             self._application = build(config, self._ledger)
-            for check in self._application.checks.values():
-                check()
+            self._check()
             self.wsgi: falcon.App[Any, Any] = create_app(parts(self._application))
         except BaseException:
             self._ledger.close()
@@ -321,6 +333,15 @@ class Server:
         self._stopped.set()
         self._maintenance.join()
         self._ledger.close()
+
+    def _check(self) -> None:
+        for name, check in self._application.checks.items():
+            try:
+                check()
+            except TatuError as error:
+                if name in self._application.needed:
+                    raise
+                LOG.warning("degraded", part=name, error=str(error))
 
     def _maintain(self) -> None:
         """Do what a process that was killed left undone, then what is due."""

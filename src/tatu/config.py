@@ -138,8 +138,8 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
             default=0.2,
             min=0.0,
             max=1.0,
-            help="The brake holds losses that only a comparison found, when they are more than this"
-            " share of all holders and at least `minimum`.",
+            help="The brake holds losses that only a comparison found, when they are more than"
+            " this share of all holders and at least `minimum`.",
         ),
         cfg.IntOpt("minimum", default=10, min=1, help="See share."),
         cfg.IntOpt(

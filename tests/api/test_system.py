@@ -25,8 +25,18 @@ def test_readiness_names_what_fails_and_health_does_not_care(deployment):
         "ledger": "ok",
         "keystore": "the disk is full",
         "identity": "ok",
+        "inventory": "ok",
     }
     assert client.simulate_get("/healthz").json == {"status": "ok"}
+
+
+def test_a_cloud_that_is_away_only_degrades(deployment):
+    checks = {**deployment.parts.checks, "inventory": unavailable}
+    client = falcon.testing.TestClient(create_app(replace(deployment.parts, checks=checks)))
+    answer = client.simulate_get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json["status"] == "degraded"
+    assert answer.json["checks"]["inventory"] == "the disk is full"
 
 
 def test_parts_are_asked_once_a_second_at_most():

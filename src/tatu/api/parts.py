@@ -66,7 +66,7 @@ class Parts:
 
     `administration` and `sign_in` are None when the identities are not ours to administer; what
     needs them is then not there. `checks` are what `/readyz` asks: each raises a `TatuError` with
-    what is wrong.
+    what is wrong. Without those in `needed` nothing is served; other parts may come back.
     """
 
     deployment: str
@@ -84,3 +84,4 @@ class Parts:
     administration: Administration | None
     sign_in: SignIn | None
     checks: Mapping[str, Callable[[], None]]
+    needed: frozenset[str]

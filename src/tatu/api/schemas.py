@@ -118,7 +118,7 @@ class Health(Answer):
 class Readiness(Answer):
     """Whether each part answers; what is not `ok` says why."""
 
-    status: Literal["ready", "unready"]
+    status: Literal["ready", "degraded", "unready"]
     checks: dict[str, str]
 
 

@@ -32,12 +32,13 @@ def health(call: Call) -> Health:
 
 @operation(public=True)
 def readiness(call: Call) -> Readiness:
-    """Tell whether each part that is needed answers; 503 when one does not."""
+    """Tell whether each part answers; 503 when one does not without which nothing is served."""
     checks = call.shared.ready.checks()
-    ready = all(found == "ok" for found in checks.values())
-    if not ready:
+    failed = {name for name, found in checks.items() if found != "ok"}
+    if failed & call.parts.needed:
         call.response.status = 503
-    return Readiness(status="ready" if ready else "unready", checks=checks)
+        return Readiness(status="unready", checks=checks)
+    return Readiness(status="degraded" if failed else "ready", checks=checks)
 
 
 @operation(public=True, media="text/plain; version=0.0.4; charset=utf-8")
