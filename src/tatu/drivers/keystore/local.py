@@ -3,18 +3,9 @@
 They are PKCS #8 inside of the envelope, and open in memory alone: never in a file or an error.
 """
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_der_private_key,
-)
 from oslo_config import cfg
 
 from tatu.core.authority import KeyAlgorithm
@@ -23,7 +14,8 @@ from tatu.core.keys import PublicKey
 from tatu.drivers.keystore import kek
 from tatu.drivers.keystore.envelope import Envelope
 from tatu.drivers.keystore.kek import Keks
-from tatu.drivers.keystore.signer import MemorySigner, generate
+from tatu.drivers.keystore.signer import generate
+from tatu.drivers.keystore.signers import Signers, encode
 from tatu.drivers.loading import Driver
 from tatu.ports import KeyStore, Randomness, Secrets, Signer
 
@@ -32,7 +24,6 @@ SECRET_SIZE = 32
 _KEY = "keystore:key:"
 _SECRET = "keystore:secret:"  # noqa: S105 - a prefix of names
 _PROBE = "probe"
-_MAX_SIGNERS = 1024
 _ATTEMPTS = 8
 
 
@@ -43,36 +34,24 @@ class Local(KeyStore):
     secrets: Secrets
     keks: Keks = field(repr=False)
     randomness: Randomness
-    _signers: OrderedDict[str, Signer] = field(default_factory=OrderedDict, init=False, repr=False)
+    _signers: Signers = field(default_factory=Signers, init=False, repr=False)
     _opened: dict[str, bytes] = field(default_factory=dict, init=False, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def create(self, algorithm: KeyAlgorithm) -> tuple[str, PublicKey]:
         """Make a key; durable on return."""
         private_key = generate(algorithm)
         reference = self.randomness(16).hex()
-        der = private_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-        self._put(_KEY + reference, der)
-        signer = MemorySigner(private_key)
-        self._remember(reference, signer)
-        return reference, signer.public_key
+        self._put(_KEY + reference, encode(private_key))
+        return reference, self._signers.keep(reference, private_key).public_key
 
     def signer(self, reference: str) -> Signer:
         """Return the signer of a key, opened at the first call."""
-        with self._lock:
-            signer = self._signers.get(reference)
-            if signer is not None:
-                self._signers.move_to_end(reference)
-                return signer
-        signer = self._open_signer(reference)
-        self._remember(reference, signer)
-        return signer
+        return self._signers.get(reference, self._open_key)
 
     def delete(self, reference: str) -> None:
         """Destroy a key."""
         self.secrets.delete(_KEY + reference)
-        with self._lock:
-            self._signers.pop(reference, None)
+        self._signers.forget(reference)
 
     def secret(self, name: str) -> bytes:
         """Return the deployment's secret of this name, made at the first call."""
@@ -130,25 +109,11 @@ class Local(KeyStore):
     def _open(self, name: str) -> bytes:
         return Envelope.read(self.secrets.get(name), name).open(self.keks, name)
 
-    def _open_signer(self, reference: str) -> Signer:
+    def _open_key(self, reference: str) -> bytes:
         try:
-            private_key = load_der_private_key(self._open(_KEY + reference), password=None)
+            return self._open(_KEY + reference)
         except NotFound:
             raise NotFound(f"there is no key {reference!r}") from None
-        except ValueError as error:
-            raise Unavailable(f"the key {reference!r} is damaged") from error
-        if isinstance(
-            private_key,
-            ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
-        ):
-            return MemorySigner(private_key)
-        raise Unavailable(f"the key {reference!r} is of a type that signs nothing here")
-
-    def _remember(self, reference: str, signer: Signer) -> None:
-        with self._lock:
-            self._signers[reference] = signer
-            if len(self._signers) > _MAX_SIGNERS:
-                self._signers.popitem(last=False)
 
     def _secret(self, name: str) -> bytes:
         try:
