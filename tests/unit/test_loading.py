@@ -47,6 +47,18 @@ def test_what_a_drivers_library_reads_is_registered_after_the_drivers_own_option
     assert conf.library.width == 3
 
 
+def test_a_value_that_is_wrong_is_told_when_the_driver_reads_it(tmp_path):
+    driver = Driver(
+        section="mine", options=(cfg.IntOpt("depth"),), build=lambda options: options.depth
+    )
+    (tmp_path / "a.conf").write_text("[mine]\ndepth = deep\n")
+    conf = cfg.ConfigOpts()
+    loading.register(driver, conf)
+    conf([f"--config-file={tmp_path}/a.conf"])
+    with pytest.raises(Malformed, match="depth"):
+        loading.build(driver, conf, {})
+
+
 def test_a_driver_whose_library_is_absent_is_refused_by_the_librarys_name(absent):
     with pytest.raises(Malformed, match="driver = paper needs tatu_of_paper, which is not inst"):
         loading.find("keystore", "paper")

@@ -6,6 +6,7 @@ object of class `Driver`.
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
@@ -58,17 +59,22 @@ def find(port: str, name: str) -> Driver[Any]:
 def register(driver: Driver[Any], conf: cfg.ConfigOpts) -> None:
     """Let the configuration know what the driver and its library read. Raises `Malformed`."""
     conf.register_opts(driver.options, group=driver.section)
-    driver.prepare(conf)
+    with _reading():
+        driver.prepare(conf)
 
 
 def build(driver: Driver[P], conf: cfg.ConfigOpts, ports: Mapping[str, object]) -> P:
-    """Build a driver with the ports that it names, and no others."""
+    """Build a driver with the ports that it names, and no others.
+
+    Raises `Malformed` for an option whose value is wrong, and what the driver raises.
+    """
     named = [
         parameter.name
         for parameter in inspect.signature(driver.build).parameters.values()
         if parameter.kind is parameter.KEYWORD_ONLY
     ]
-    return driver.build(conf[driver.section], **{name: ports[name] for name in named})
+    with _reading():
+        return driver.build(conf[driver.section], **{name: ports[name] for name in named})
 
 
 def list_opts() -> Iterator[tuple[str, Sequence[cfg.Opt]]]:
@@ -80,6 +86,15 @@ def list_opts() -> Iterator[tuple[str, Sequence[cfg.Opt]]]:
             except ModuleNotFoundError:  # its library is not installed: it is not in use
                 continue
             yield driver.section, driver.options
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Say of an option with a wrong value, which oslo.config tells of when it is read."""
+    try:
+        yield
+    except cfg.Error as error:
+        raise Malformed(f"the configuration is wrong: {error}") from error
 
 
 def _entries(port: str) -> list[EntryPoint]:

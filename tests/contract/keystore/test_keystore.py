@@ -3,9 +3,11 @@
 import os
 import pickle
 import subprocess
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from oslo_context.context import RequestContext
 
 from tatu.core.audit import Checkpoint
 from tatu.core.authority import KeyAlgorithm
@@ -14,9 +16,11 @@ from tatu.core.errors import NotFound, Unavailable
 from tatu.core.sshsig import Namespace, SshSignature
 from tatu.core.statement import Freshness, FreshnessPolicy, Statement, encode
 from tatu.drivers.keystore import kek
+from tatu.drivers.keystore.castellan import Castellan
 from tatu.drivers.keystore.kek import Keks
 from tatu.drivers.keystore.local import Local
 from tatu.drivers.verifier.cryptography import CryptographyVerifier
+from tests.fakes.key_manager import FakeKeyManager
 from tests.fakes.keystore import FakeKeyStore
 from tests.fakes.secrets import FakeSecrets
 
@@ -35,7 +39,17 @@ def local():
     return Local(secrets=FakeSecrets(), keks=keks, randomness=os.urandom)
 
 
-@pytest.fixture(params=[FakeKeyStore, local])
+def castellan():
+    return Castellan(
+        manager=FakeKeyManager(),
+        context=RequestContext(overwrite=False),
+        backend="fake",
+        secrets=FakeSecrets(),
+        randomness=os.urandom,
+    )
+
+
+@pytest.fixture(params=[FakeKeyStore, local, castellan])
 def keystore(request):
     return request.param()
 
@@ -132,9 +146,11 @@ def test_a_deleted_key_is_not_found_and_deleting_it_again_is_no_error(keystore):
         keystore.signer(reference)
 
 
-def test_a_key_that_never_was_is_not_found(keystore):
+@pytest.mark.parametrize("reference", ["nothing", str(uuid.UUID(int=1))])
+def test_a_key_that_never_was_is_not_found_and_deleting_it_is_no_error(keystore, reference):
     with pytest.raises(NotFound):
-        keystore.signer("nothing")
+        keystore.signer(reference)
+    keystore.delete(reference)
 
 
 def test_a_secret_is_the_same_at_each_call_and_differs_by_name(keystore):
@@ -157,14 +173,18 @@ def test_a_signer_shows_only_its_public_half_and_is_not_pickled(keystore):
 
 
 def test_a_key_store_that_is_out_says_so(keystore):
-    if isinstance(keystore, FakeKeyStore):
-        keystore.out = True
-    else:
-        keystore.secrets.out = True
+    match keystore:
+        case FakeKeyStore():
+            keystore.out = True
+        case Local():
+            keystore.secrets.out = True
+        case Castellan():
+            keystore.manager.out = True
     for ask in (
         keystore.check,
         lambda: keystore.create(KeyAlgorithm.ED25519),
-        lambda: keystore.signer("any"),
+        lambda: keystore.signer(str(uuid.UUID(int=1))),
+        lambda: keystore.delete(str(uuid.UUID(int=1))),
         lambda: keystore.secret("new"),
     ):
         with pytest.raises(Unavailable):
