@@ -614,9 +614,14 @@ class Hosts(Protocol):
 
     @abstractmethod
     def list(
-        self, *, authorities: Sequence[str] | None, limit: int, marker: str | None
+        self,
+        *,
+        authorities: Sequence[str] | None,
+        ids: Sequence[str] | None = None,
+        limit: int,
+        marker: str | None,
     ) -> Page[Host]:
-        """Return the hosts that are not deleted, by authority and id."""
+        """Return the hosts that are not deleted, by authority and id; `ids` confines to these."""
 
     @abstractmethod
     def enrol(

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -33,6 +34,15 @@ def test_a_token_shows_its_secret_to_nobody():
     assert base64.b64encode(TOKEN.secret).decode() not in shown
     assert repr(TOKEN.secret) not in shown
     assert str(TOKEN) not in shown
+
+
+def test_the_token_of_the_originals_wire_tells_of_no_secret():
+    facts = {"authority": "blue", "host": "db", "epoch": 1}
+    token = enrolment.legacy_token(bytes(32), **facts)
+    assert re.fullmatch("[0-9a-f]{32}", token)
+    assert token not in enrolment.secret(bytes(32), **facts).hex()
+    for other in ({"authority": "red"}, {"host": "web"}, {"epoch": 2}):
+        assert enrolment.legacy_token(bytes(32), **{**facts, **other}) != token
 
 
 @given(st.integers(0, len(str(TOKEN)) - 1))

@@ -30,6 +30,15 @@ def secret(server_key: bytes, *, authority: str, host: str, epoch: int) -> bytes
     return hmac.digest(server_key, message, hashlib.sha256)
 
 
+def legacy_token(server_key: bytes, *, authority: str, host: str, epoch: int) -> str:
+    """Return the token of the original's wire, 32 hex digits: it is sent, and tells of no secret.
+
+    Derived as `secret` is, under a label of its own.
+    """
+    message = json.dumps(["legacy-enrolment", authority, host, epoch]).encode()
+    return hmac.digest(server_key, message, hashlib.sha256)[:16].hex()
+
+
 def trust_digest(statement_keys: Sequence[PublicKey]) -> str:
     """Return `sha256:<hex>` over an authority's statement keys (lines, sorted and ended by LF)."""
     lines = "".join(f"{line}\n" for line in sorted(key.line for key in statement_keys))

@@ -130,3 +130,13 @@ def secret_of(keystore: KeyStore, authority: str, host_id: str, epoch: int) -> b
     return enrolment.secret(
         keystore.secret("enrolment"), authority=authority, host=host_id, epoch=epoch
     )
+
+
+def legacy_token_of(keystore: KeyStore, found: Host) -> str:
+    """Return the token with which a host enrols on the original's wire. Raises `Unavailable`."""
+    return enrolment.legacy_token(
+        keystore.secret("enrolment"),
+        authority=found.authority,
+        host=found.id,
+        epoch=found.epoch,
+    )

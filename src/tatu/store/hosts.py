@@ -81,10 +81,17 @@ class SqlHosts(Hosts):
         return _host(row)
 
     def list(
-        self, *, authorities: Sequence[str] | None, limit: int, marker: str | None
+        self,
+        *,
+        authorities: Sequence[str] | None,
+        ids: Sequence[str] | None = None,
+        limit: int,
+        marker: str | None,
     ) -> Page[Host]:
         """Return hosts by authority and id; the marker is both."""
         query = select(table).where(table.c.deleted_at.is_(None))
+        if ids is not None:
+            query = query.where(table.c.id.in_(ids))
         if authorities is not None:
             query = query.where(table.c.authority.in_(authorities))
         if marker is not None:

@@ -1,5 +1,6 @@
 """Hosts and their admissions."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -103,6 +104,20 @@ def test_hosts_are_listed_by_authority_and_id_in_pages(blue):
     assert blue.hosts.list(authorities=["red"], limit=2, marker=None).items == ()
     with pytest.raises(NotFound):
         blue.hosts.get("blue", "a", scope=["red"])
+
+
+def test_hosts_of_some_ids_are_listed_whatever_their_authority(blue):
+    blue.authorities.create(authority("red"), event())
+    for name, project in (("a", "blue"), ("b", "blue"), ("a", "red")):
+        blue.hosts.admit(replace(host(name), authority=project), event())
+
+    def found(ids, authorities=None):
+        page = blue.hosts.list(authorities=authorities, ids=ids, limit=9, marker=None)
+        return [(one.authority, one.id) for one in page.items]
+
+    assert found(["a", "c"]) == [("blue", "a"), ("red", "a")]
+    assert found(["a", "b"], ["blue"]) == [("blue", "a"), ("blue", "b")]
+    assert found([]) == []
 
 
 @pytest.mark.parametrize("marker", ["", "x", "[]", '["a"]', "1", '{"a": 1}', "[[], 1]"])
