@@ -126,15 +126,19 @@ class Castellan(KeyStore):
     def _store(self, secret: bytes, name: str) -> str:
         """Return the id under which the key manager keeps a secret, and gives it back.
 
-        It is fetched at once: castellan takes some refusals of Vault for a success.
+        That is tried at once: castellan takes some refusals of Vault for a success.
         """
         reference = self._ask(
             "store a secret",
             lambda: self.manager.store(self.context, OpaqueData(secret, name=name)),
             sent=secret,
         )
-        if self._get(reference) != secret:
-            raise Unavailable(f"{self._who} gives back another secret than it was given")
+        try:
+            kept = self._get(reference) == secret
+        except NotFound:
+            kept = False
+        if not kept:
+            raise Unavailable(f"{self._who} took a secret, and does not give it back")
         return reference
 
     def _get(self, reference: str) -> bytes:
@@ -213,7 +217,7 @@ def _is_id(reference: str) -> bool:
 OPTIONS = (
     cfg.IntOpt(
         "timeout",
-        default=5,
+        default=3,  # of several that a request may wait for in turn
         min=1,
         max=30,
         help="Seconds to wait for each answer of the key manager and of its Keystone. Castellan"
@@ -255,7 +259,7 @@ def _manager(conf: cfg.ConfigOpts) -> KeyManager:
     try:
         return key_manager.API(conf)
     except (ImportError, ValueError) as error:
-        raise Malformed(f"[key_manager] backend: {error}") from error
+        raise Malformed(f"[key_manager] backend = {conf.key_manager.backend}: {error}") from error
 
 
 def _auth(conf: cfg.ConfigOpts) -> _Password | None:
