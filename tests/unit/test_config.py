@@ -15,6 +15,7 @@ from tatu.core.statement import FreshnessPolicy
 from tatu.manage import main as manage
 
 ETC = Path(__file__).parents[2] / "etc"
+WITHOUT_ACCOUNT = {"reader", "service", "tatu-inventory", "tatu-vendordata"}
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_only_the_endpoint_is_required(load):
     assert (found.identity_driver, found.keystore_driver) == ("local", "local")
     assert (found.api.workers, found.api.blocking_threads) == (1, 64)
     assert set(found.authority.algorithms.values()) == {KeyAlgorithm.ED25519}
-    assert found.role_map.without_account == {"reader", "service"}
+    assert found.role_map.without_account == WITHOUT_ACCOUNT
     assert found.statement.lifetime == timedelta(minutes=15)
     assert "root" in found.limits.reserved
 

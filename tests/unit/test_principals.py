@@ -21,8 +21,9 @@ def test_a_role_opens_the_account_of_its_name():
     assert {"admin": role("admin"), "member": role("member")} == dict(given)
 
 
-def test_reader_and_service_open_no_account():
-    found = RoleMap().of({role("reader"), role("service")})
+def test_readers_and_services_open_no_account():
+    names = ("reader", "service", "tatu-inventory", "tatu-vendordata")
+    found = RoleMap().of({role(name) for name in names})
 
     assert dict(found.given) == {}
     assert {"this role opens no account"} == {out.reason for out in found.left_out}

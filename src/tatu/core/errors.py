@@ -42,6 +42,15 @@ class Conflict(TatuError):
     slug = "conflict"
 
 
+class Taken(Conflict):
+    """Another live host of the authority, the `holder`, has a name or an address."""
+
+    def __init__(self, principal: str, *, holder: str) -> None:
+        super().__init__(f"{principal!r} is held by host {holder!r}")
+        self.principal = principal
+        self.holder = holder
+
+
 class Gone(TatuError):
     """It was there, and will not come back: an expired token, a revoked certificate."""
 

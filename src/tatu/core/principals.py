@@ -39,7 +39,9 @@ class RoleMap:
     """
 
     accounts: Mapping[str, str] = field(default_factory=dict)
-    without_account: frozenset[str] = frozenset({"reader", "service"})
+    without_account: frozenset[str] = frozenset(
+        {"reader", "service", "tatu-inventory", "tatu-vendordata"}
+    )
     sudo: frozenset[str] = frozenset({"admin"})
 
     def account(self, role_name: str) -> str:

@@ -12,7 +12,7 @@ from tatu.ports import Instance, Inventory
 class NoInventory(Inventory):
     """Knows no instance."""
 
-    def instance(self, instance_id: str) -> Instance:
+    def instance(self, instance_id: str, *, project: str) -> Instance:
         """Raise `NotFound`."""
         raise NotFound("no inventory is configured ([inventory] driver)")
 
