@@ -1,0 +1,148 @@
+"""The whole lab: what each tier has, started in an order that waits for nothing needlessly."""
+
+import contextlib
+import time
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+from tests.lab.openstack import barbican, keystone, rabbitmq
+from tests.lab.openstack.process import Processes
+from tests.lab.openstack.site import REGION, Site
+
+TIERS = ("identity",)
+
+
+def _silent(line):
+    pass
+
+
+class Lab(Site):
+    """A running OpenStack; `Lab.start` is how to get one."""
+
+    @classmethod
+    @contextlib.contextmanager
+    def start(
+        cls,
+        folder,
+        tier="identity",
+        *,
+        notification_format="basic",
+        token_expiration=3600,
+        say=_silent,
+    ):
+        """Keep a lab in a folder of its own for as long as the block lasts; nothing of it remains.
+
+        `say` is told each step with its seconds; token_expiration is in seconds.
+        """
+        lab = cls(folder, say)
+        try:
+            lab._start_identity(notification_format, token_expiration)
+            lab.extend(tier)
+            yield lab
+        finally:
+            lab._close()
+
+    def __init__(self, folder, say=_silent):
+        folder = folder.resolve()
+        super().__init__(folder)
+        self.processes = Processes(folder)
+        self._services = {}
+        self._say = say
+        self._began = time.monotonic()
+
+    def extend(self, tier):
+        """Start what a bigger tier needs on top of what runs."""
+
+    def stop(self, name):
+        """Stop a service as systemd does: what it promised to keep it keeps."""
+        self._services[name].stop()
+
+    def kill(self, name):
+        """Kill a service at once."""
+        self._services[name].kill()
+
+    def start_again(self, name):
+        """Start a service that was stopped, at the same address, and wait until it is ready."""
+        self._services[name].start()
+
+    def log(self, name):
+        """Return the path of a service's log."""
+        return self._services[name].log
+
+    def requests(self, name):
+        """Return what a service was asked so far: lines of method, path and status."""
+        return (self.folder / f"{name}.requests").read_text().splitlines()
+
+    def cloud(self, project="admin", user="admin", password=None, **auth):
+        """Return an openstacksdk connection, by default the cloud administrator's.
+
+        Other arguments go to Keystone's password plugin instead of the project: `system_scope="all"`, `domain_id=…`.
+        """
+        import openstack  # noqa: PLC0415  half a second, which not every test needs
+
+        if not auth:
+            auth = {"project_name": project, "project_domain_id": "default"}
+        return openstack.connection.Connection(
+            auth={
+                "auth_url": self.keystone_url,
+                "username": user,
+                "password": password or self.admin_password,
+                "user_domain_id": "default",
+                **auth,
+            },
+            region_name=REGION,
+        )
+
+    @property
+    def exports(self):
+        """Return the environment of the administrator's command line."""
+        return {
+            "OS_AUTH_URL": self.keystone_url,
+            "OS_IDENTITY_API_VERSION": "3",
+            "OS_PASSWORD": self.admin_password,
+            "OS_PROJECT_DOMAIN_ID": "default",
+            "OS_PROJECT_NAME": "admin",
+            "OS_REGION_NAME": REGION,
+            "OS_USERNAME": "admin",
+            "OS_USER_DOMAIN_ID": "default",
+            "TATU_LAB_TRANSPORT_URL": self.transport_url,
+        }
+
+    def _start_identity(self, notification_format, token_expiration):
+        def start_bus():
+            for service in rabbitmq.services(self, self.processes):
+                self._start(service)
+
+        def start_keystone():
+            service = keystone.service(
+                self,
+                self.processes,
+                notification_format=notification_format,
+                token_expiration=token_expiration,
+            )
+            self._start(service)
+            keystone.add_endpoint(self, "barbican", self.barbican_url)
+
+        self._together(
+            start_bus,
+            start_keystone,
+            lambda: self._start(barbican.service(self, self.processes)),
+        )
+
+    def _start(self, service):
+        self._services[service.name] = service
+        service.start()
+        self._say(f"{time.monotonic() - self._began:5.1f} s  {service.name}")
+
+    def _together(self, *parts):
+        """Do parts at the same time; the first that fails ends all others, and is what is raised."""
+        with ThreadPoolExecutor(len(parts)) as pool:
+            doing = [pool.submit(part) for part in parts]
+            done, _ = wait(doing, return_when=FIRST_EXCEPTION)
+            errors = [part.exception() for part in done if part.exception()]
+            if errors:
+                self.processes.close()
+                raise errors[0]
+
+    def _close(self):
+        self.processes.close()
+        self.ports.release()
