@@ -61,7 +61,7 @@ class FakeApi:
     def public_keys(self, authority):
         return resources.PublicKeys(authority="p", name="p", dns_suffix=self.dns_suffix, keys=[])
 
-    def hosts(self):
+    def hosts(self, authority=None):
         return []
 
     def create_user_certificate(self, authority, wanted, proof):

@@ -24,8 +24,8 @@ def _home(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def connection(tmp_path, monkeypatch):
-    """A signed-in cloud whose API is a fake; `Connection.open` returns it too."""
+def connection(tmp_path):
+    """A signed-in cloud whose API is a fake."""
     now = datetime.now(UTC).replace(microsecond=0)
     api = FakeApi(issued=now, expires=now + timedelta(minutes=10))
     cloud = Cloud(
@@ -38,11 +38,9 @@ def connection(tmp_path, monkeypatch):
         project_id="p",
     )
     session = Session(token="t", expires_at=now, subject="u", name="u", project="p")
-    made = SimpleNamespace(
+    return SimpleNamespace(
         cloud=cloud, state=State.of(cloud.folder), api=api, session=lambda: session
     )
-    monkeypatch.setattr("tatu.client.connection.Connection.open", lambda _: made)
-    return made
 
 
 def test_a_certificate_is_kept_with_its_key(connection):
@@ -127,7 +125,7 @@ def test_the_key_that_signs_in_is_not_certified(connection, tmp_path):
 def test_many_at_once_ask_once(connection):
     found = []
     threads = [
-        threading.Thread(target=lambda: found.append(refresh.refresh(connection.cloud)))
+        threading.Thread(target=lambda: found.append(refresh.refresh(connection)))
         for _ in range(20)
     ]
     for thread in threads:
@@ -149,31 +147,31 @@ def aged(connection, **facts):
 
 
 def test_an_outage_does_not_end_a_valid_certificate(connection, caplog):
-    refresh.refresh(connection.cloud)
+    refresh.refresh(connection)
     aged(connection, asked_at=0)
     connection.api.statement = out
-    assert refresh.refresh(connection.cloud).asked_at > time.time() - 60
+    assert refresh.refresh(connection).asked_at > time.time() - 60
     assert "still valid" in caplog.text
 
 
 def test_an_outage_is_said_when_the_certificate_has_ended(connection):
-    refresh.refresh(connection.cloud)
+    refresh.refresh(connection)
     aged(connection, valid_before=1)
     connection.api.statement = out
     with pytest.raises(Unavailable):
-        refresh.refresh(connection.cloud)
+        refresh.refresh(connection)
 
 
 def test_a_statement_that_is_not_believed_stops_the_login(connection):
-    refresh.refresh(connection.cloud)
+    refresh.refresh(connection)
     aged(connection, asked_at=0)
     connection.api.signer = TWO
     with pytest.raises(Denied):
-        refresh.refresh(connection.cloud)
+        refresh.refresh(connection)
 
 
 def test_known_hosts_are_written_for_the_suffix_even_without_hosts(connection):
-    def denied():
+    def denied(_):
         raise Denied("not you")
 
     connection.api.hosts = denied

@@ -52,9 +52,9 @@ def test_no_answer_adds_a_line_to_known_hosts(hosts, suffix):
 def test_no_answer_adds_an_option_to_the_configuration(hosts, suffix):
     known = knownhosts.aliases(hosts, suffix)
     patterns = knownhosts.patterns(known, suffix)
-    text = sshconfig.text(CLOUD, known, patterns, ["/usr/bin/tatu"])
+    text = sshconfig.text(CLOUD, known, patterns, "tatu refresh")
     options = {f"    {name} {value}" for name, value in ready.ssh_options(str(CLOUD.folder))}
-    command = 'exec "/usr/bin/tatu ssh-config refresh --cloud blue"'
+    command = 'exec "tatu refresh"'
     for line in re.split(r"[\r\n\0]", text.removesuffix("\n")):
         if found := re.fullmatch(rf"Match host (\S+)( {re.escape(command)})?", line):
             assert all(PATTERN.fullmatch(name) for name in found[1].split(","))

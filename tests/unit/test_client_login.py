@@ -330,10 +330,11 @@ def test_secrets_are_not_shown():
 
 
 def test_the_plugin_is_made_from_options(tmp_path):
-    options = {"url": "https://tatu.example", "user": "u", "project": "p", "key": "/absent"}
+    facts = {"url": "https://tatu.example", "user": "u", "project": "p", "key": "/absent"}
+    options = {f"tatu_{name}": value for name, value in facts.items()}
     made = Loader().load_from_options(**options)
     assert made.get_endpoint(None) == "https://tatu.example"
     with pytest.raises(errors.NotFound, match="absent"):
         made.sign_in(None)
     with pytest.raises(errors.Malformed, match="https"):
-        Loader().load_from_options(**{**options, "url": "http://tatu.example"})
+        Loader().load_from_options(**{**options, "tatu_url": "http://tatu.example"})

@@ -124,7 +124,7 @@ def test_the_first_dns_suffix_is_kept_and_another_is_refused(state):
     assert trust.dns_suffix(connected(state, api)) == "b.example"
     for other in ("evil.example", ""):
         api.dns_suffix = other
-        with pytest.raises(Denied, match="tatu login"):
+        with pytest.raises(Denied, match="if you know why, remove"):
             trust.dns_suffix(connected(state, api))
     state.dns_suffix("p").unlink()
     assert trust.dns_suffix(connected(state, api)) == ""
@@ -213,7 +213,8 @@ def test_the_configuration_refreshes_for_its_hosts_alone(tmp_path, monkeypatch):
     (tmp_path / "my tatu").write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/called"\n')
     (tmp_path / "my tatu").chmod(0o755)
     hosts = {"db-1": "db-1", "db": "db-1", "web-1": "web-1"}
-    text = sshconfig.text(cloud, hosts, [*hosts, "*.blue.example"], [str(tmp_path / "my tatu")])
+    command = f"'{tmp_path}/my tatu' ssh-config refresh --cloud blue"
+    text = sshconfig.text(cloud, hosts, [*hosts, "*.blue.example"], command)
     (tmp_path / "config").write_text(f"Include {tmp_path}/blue.conf\nUser later\n")
     (tmp_path / "blue.conf").write_text(text)
 
@@ -238,7 +239,9 @@ def test_the_configuration_refreshes_for_its_hosts_alone(tmp_path, monkeypatch):
 def written(name, *patterns):
     cloud = Cloud(name=name, url="https://t", user="u", project="p", key="k")
     hosts = {pattern: patterns[0] for pattern in patterns if "*" not in pattern}
-    return sshconfig.write(cloud, [*patterns], sshconfig.text(cloud, hosts, [*patterns], ["tatu"]))
+    return sshconfig.write(
+        cloud, [*patterns], sshconfig.text(cloud, hosts, [*patterns], "refresh")
+    )
 
 
 @pytest.mark.parametrize(
@@ -271,6 +274,5 @@ def test_another_clouds_authority_does_not_count_for_a_host_that_is_known(tmp_pa
 
 def test_the_configuration_of_a_project_without_hosts_says_nothing(tmp_path):
     cloud = Cloud(name="blue", url="https://t", user="u", project="p", key="k")
-    assert all(
-        line.startswith("#") for line in sshconfig.text(cloud, {}, [], ["tatu"]).splitlines()
-    )
+    text = sshconfig.text(cloud, {}, [], "refresh")
+    assert all(line.startswith("#") for line in text.splitlines())

@@ -12,13 +12,32 @@ from tatu.core.errors import Denied, TooMany, Unauthenticated, Unavailable
 
 GROUP = "tatu.cli"
 
-COMMANDS = {
-    "assignment list": "assignment:AssignmentList",
+SHARED = {
     "block clear": "block:BlockClear",
     "block list": "block:BlockList",
     "ca create": "ca:CaCreate",
     "ca list": "ca:CaList",
     "ca show": "ca:CaShow",
+    "host delete": "host:HostDelete",
+    "host list": "host:HostList",
+    "host show": "host:HostShow",
+    "hostcert create": "hostcert:HostcertCreate",
+    "hostcert list": "hostcert:HostcertList",
+    "hostcert show": "hostcert:HostcertShow",
+    "known-hosts": "knownhosts:KnownHosts",
+    "ssh": "ssh:Ssh",
+    "ssh-config refresh": "sshconfig:SshConfigRefresh",
+    "ssh-config": "sshconfig:SshConfig",
+    "token create": "token:TokenCreate",
+    "usercert create": "usercert:UsercertCreate",
+    "usercert list": "usercert:UsercertList",
+    "usercert revoke": "usercert:UsercertRevoke",
+    "usercert show": "usercert:UsercertShow",
+}
+"""What is served as `openstack ssh …` too; pyproject.toml has the same in `openstack.ssh.v2`."""
+
+COMMANDS = SHARED | {
+    "assignment list": "assignment:AssignmentList",
     "cert lint": "cert:CertLint",
     "group create": "group:GroupCreate",
     "group delete": "group:GroupDelete",
@@ -27,12 +46,6 @@ COMMANDS = {
     "group member list": "group:GroupMemberList",
     "group member remove": "group:GroupMemberRemove",
     "group show": "group:GroupShow",
-    "host delete": "host:HostDelete",
-    "host list": "host:HostList",
-    "host show": "host:HostShow",
-    "hostcert list": "hostcert:HostcertList",
-    "hostcert show": "hostcert:HostcertShow",
-    "known-hosts": "knownhosts:KnownHosts",
     "login": "session:Login",
     "logout": "session:Logout",
     "project create": "project:ProjectCreate",
@@ -46,10 +59,6 @@ COMMANDS = {
     "role list": "role:RoleList",
     "role remove": "role:RoleRemove",
     "role show": "role:RoleShow",
-    "ssh": "ssh:Ssh",
-    "ssh-config": "sshconfig:SshConfig",
-    "ssh-config refresh": "sshconfig:SshConfigRefresh",
-    "token create": "token:TokenCreate",
     "user create": "user:UserCreate",
     "user delete": "user:UserDelete",
     "user key add": "user:UserKeyAdd",
@@ -58,10 +67,6 @@ COMMANDS = {
     "user list": "user:UserList",
     "user set": "user:UserSet",
     "user show": "user:UserShow",
-    "usercert create": "usercert:UsercertCreate",
-    "usercert list": "usercert:UsercertList",
-    "usercert revoke": "usercert:UsercertRevoke",
-    "usercert show": "usercert:UsercertShow",
     "whoami": "session:Whoami",
 }
 """Each command and its class, which is loaded when it is used."""

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from cliff.columns import FormattableColumn
 from osc_lib.command import command
 
-from tatu.core.errors import Denied, Malformed, NotFound
+from tatu.core.errors import Malformed, NotFound
 
 if TYPE_CHECKING:
     from tatu.client.api import Api
-    from tatu.client.connection import Connection
+    from tatu.client.connection import Connection, KeyConnection
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -35,25 +35,61 @@ class _Connected:
         """The API of the chosen cloud."""
         return self.connection.api
 
-    def own_or(self, authority: str | None) -> str:
-        """Return the authority that was named, or that of the caller's own project."""
-        return authority or self.connection.session().project
+    def administering(self) -> "Api":
+        """Return the API for changes to the embedded directory, which `tatu` alone serves."""
+        connection: KeyConnection = self.app.client_manager.ssh
+        return connection.administering()
+
+    def project_id(self, named: str | None) -> str:
+        """Return the id of a project that was named by id or name, else of the caller's own.
+
+        It is the id of its authority. Raises `Malformed` when the caller has no project.
+        """
+        if named is not None:
+            # who may not see the directory can still name a project by its id
+            return self.connection.find("projects", named) or named
+        own = self.connection.session().project
+        if not own:
+            raise Malformed("you are signed in to no project: name one by --project")
+        return own
+
+    def scope(self, args: argparse.Namespace) -> str | None:
+        """Return the id of the project that `add_scope` let name, or None for all."""
+        return None if args.all_projects else self.project_id(args.project)
 
     def user_id(self, user: str) -> str:
         """Return the id of a user who was named by id or name; raises `NotFound`.
 
         Who may not see the directory can still name themselves, and others by id.
         """
-        own = self.connection.session()
-        if user in (own.subject, own.name):
-            return own.subject
-        with suppress(NotFound, Denied, Malformed):
-            return self.api.entry("users", user).id
+        if found := self.connection.find("users", user):
+            return found
         with suppress(Malformed):  # it is no id
             # users whom the directory does not have, or not for us, have left certificates
             if self.api.certificates("user", {"subject": user}):
                 return user
         raise NotFound(f"there is no user with id or name {user!r}")
+
+
+def add_project(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the option that names a project, as `project_id` takes it."""
+    parser.add_argument(
+        "--project",
+        "--authority",
+        metavar="PROJECT",
+        help="of this project, by id or name (default: your own)",
+    )
+    return parser
+
+
+def add_scope(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the options that say of which projects a list is, as `scope` takes them."""
+    which = parser.add_mutually_exclusive_group()
+    add_project(which)  # type: ignore[arg-type]
+    which.add_argument(
+        "--all-projects", action="store_true", help="of all projects, for administrators"
+    )
+    return parser
 
 
 class Command(_Connected, command.Command):

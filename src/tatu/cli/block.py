@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from tatu.cli.base import Command, Lister, table
+from tatu.cli.base import Command, Lister, add_project, table
 
 
 class _OfAuthority:
@@ -12,8 +12,7 @@ class _OfAuthority:
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Say whose."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)  # type: ignore[misc]
-        parser.add_argument("--authority", metavar="ID", help="(default: your project's)")
-        return parser
+        return add_project(parser)
 
 
 class BlockList(_OfAuthority, Lister):
@@ -22,7 +21,7 @@ class BlockList(_OfAuthority, Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
         columns = ("id", "kind", "value", "reason", "by", "at")
-        return table(columns, self.api.blocks(self.own_or(parsed_args.authority)))
+        return table(columns, self.api.blocks(self.project_id(parsed_args.project)))
 
 
 class BlockClear(_OfAuthority, Command):
@@ -36,4 +35,4 @@ class BlockClear(_OfAuthority, Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Ask the server."""
-        self.api.clear_block(self.own_or(parsed_args.authority), parsed_args.block)
+        self.api.clear_block(self.project_id(parsed_args.project), parsed_args.block)

@@ -3,15 +3,21 @@
 import argparse
 from typing import Any
 
-from tatu.cli.base import Lister, ShowOne, shown, table
+from tatu.cli.base import Lister, ShowOne, add_scope, shown, table
 
 
 class CaList(Lister):
-    """List the authorities that you may see."""
+    """List the authorities of your project, or of all."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Say of which projects."""
+        return add_scope(super().get_parser(prog_name))
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
-        return table(("id", "name", "created_at"), self.api.authorities())
+        wanted = self.scope(parsed_args)
+        found = [each for each in self.api.authorities() if wanted in (None, each.id)]
+        return table(("id", "name", "created_at"), found)
 
 
 class CaShow(ShowOne):
@@ -20,12 +26,14 @@ class CaShow(ShowOne):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Say whose authority."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("authority", nargs="?", help="its id (default: your project's)")
+        parser.add_argument(
+            "of", nargs="?", metavar="PROJECT", help="by id or name (default: your own)"
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
-        return _shown(self.api.authority(self.own_or(parsed_args.authority)))
+        return _shown(self.api.authority(self.project_id(parsed_args.of)))
 
 
 class CaCreate(ShowOne):
@@ -35,13 +43,16 @@ class CaCreate(ShowOne):
         """Say whose authority."""
         parser = super().get_parser(prog_name)
         which = parser.add_mutually_exclusive_group()
-        which.add_argument("of", nargs="?", metavar="PROJECT", help="(default: your own project)")
-        which.add_argument("--project", metavar="ID", help="the same, as an option")
+        which.add_argument(
+            "of", nargs="?", metavar="PROJECT", help="by id or name (default: your own)"
+        )
+        which.add_argument("--project", metavar="PROJECT", help="the same, as an option")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
-        return _shown(self.api.create_authority(parsed_args.of or parsed_args.project))
+        project = self.project_id(parsed_args.of or parsed_args.project)
+        return _shown(self.api.create_authority(project))
 
 
 def _shown(authority: Any) -> tuple[tuple[str, ...], list[object]]:

@@ -1,10 +1,9 @@
 """What user and host certificates have in common on the command line."""
 
 import argparse
-from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from tatu.cli.base import ShowOne, attributes
+from tatu.cli.base import ShowOne, add_project, add_scope, attributes
 
 COLUMNS = (
     "serial",
@@ -20,7 +19,7 @@ COLUMNS = (
 
 def add_filters(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Add the filters of both lists."""
-    parser.add_argument("--authority", metavar="ID", help="of this authority")
+    add_scope(parser)
     parser.add_argument("--subject-key", metavar="FINGERPRINT", help="for this key")
     parser.add_argument(
         "--live", action="store_const", const="true", help="only those valid and not revoked"
@@ -29,10 +28,10 @@ def add_filters(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return parser
 
 
-def filters(args: argparse.Namespace, more: Iterable[str]) -> dict[str, str]:
-    """Return the filters that were given."""
-    names = ("authority", "subject_key", "live", "revoked", *more)
-    return {name: value for name in names if (value := getattr(args, name)) is not None}
+def filters(args: argparse.Namespace, **more: str | None) -> dict[str, str]:
+    """Return the filters that were given, and these."""
+    given = {name: getattr(args, name) for name in ("subject_key", "live", "revoked")}
+    return {name: value for name, value in (given | more).items() if value is not None}
 
 
 class ShowCertificate(ShowOne):
@@ -45,11 +44,10 @@ class ShowCertificate(ShowOne):
         """Say which."""
         parser = super().get_parser(prog_name)
         parser.add_argument("serial", type=int)
-        parser.add_argument("--authority", metavar="ID", help="(default: your project's)")
-        return parser
+        return add_project(parser)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
-        authority = self.own_or(parsed_args.authority)
+        authority = self.project_id(parsed_args.project)
         found = self.api.certificate(self.type, authority, parsed_args.serial)
         return attributes((*COLUMNS, "signature_key", *self.own, "certificate"), found)

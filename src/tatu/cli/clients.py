@@ -4,7 +4,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tatu.client.connection import Connection
+    from tatu.client.connection import KeyConnection
 
 
 class ClientManager:
@@ -14,9 +14,9 @@ class ClientManager:
         self.cloud = cloud
 
     @cached_property
-    def ssh(self) -> "Connection":
+    def ssh(self) -> "KeyConnection":
         """The connection of the chosen cloud; raises `Unauthenticated` when not signed in."""
         from tatu.client import clouds  # noqa: PLC0415 -- help and completion load no HTTP
-        from tatu.client.connection import Connection  # noqa: PLC0415
+        from tatu.client.connection import KeyConnection  # noqa: PLC0415
 
-        return Connection.open(clouds.find(self.cloud))
+        return KeyConnection.open(clouds.find(self.cloud))

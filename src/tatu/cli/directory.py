@@ -33,7 +33,7 @@ class CreateEntry(_OfKind, ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server, with a fresh sign-in."""
-        api = self.connection.administering()
+        api = self.administering()
         return attributes(
             self.columns, api.create_entry(self.kind, parsed_args.name, parsed_args.id)
         )
@@ -74,7 +74,7 @@ class SetEntry(_OneEntry, ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server, with a fresh sign-in."""
-        api = self.connection.administering()
+        api = self.administering()
         found = api.entry(self.kind, self.named(parsed_args))
         return attributes(
             self.columns, api.enable_entry(self.kind, found.id, enabled=parsed_args.enabled)
@@ -86,5 +86,5 @@ class DeleteEntry(_OneEntry, Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Ask the server, with a fresh sign-in."""
-        api = self.connection.administering()
+        api = self.administering()
         api.delete_entry(self.kind, api.entry(self.kind, self.named(parsed_args)).id)

@@ -63,7 +63,7 @@ class _Membership(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Ask the server, with a fresh sign-in."""
-        api = self.connection.administering()
+        api = self.administering()
         group, user = (
             api.entry(f"{noun}s", getattr(parsed_args, noun)) for noun in ("group", "user")
         )

@@ -3,17 +3,33 @@
 import argparse
 from typing import Any
 
-from tatu.cli.base import Command, Lister, ShowOne, attributes, shown, table
+from tatu.cli.base import (
+    Command,
+    Lister,
+    ShowOne,
+    add_project,
+    add_scope,
+    attributes,
+    shown,
+    table,
+)
 
 _COLUMNS = ("id", "names", "addresses", "state", "enrolled_at", "refused_at")
 
 
 class HostList(Lister):
-    """List the hosts that you may see."""
+    """List the hosts of your project, or of all."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Say of which projects."""
+        return add_scope(super().get_parser(prog_name))
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
-        return table(_COLUMNS, self.api.hosts())
+        wanted = self.scope(parsed_args)
+        if wanted is None:
+            return table((*_COLUMNS, "authority"), self.api.hosts())
+        return table(_COLUMNS, self.api.hosts(wanted))
 
 
 class _OneHost:
@@ -23,8 +39,7 @@ class _OneHost:
         """Say which."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)  # type: ignore[misc]
         parser.add_argument("host", help="its id")
-        parser.add_argument("--authority", metavar="ID", help="(default: your project's)")
-        return parser
+        return add_project(parser)
 
 
 class HostShow(_OneHost, ShowOne):
@@ -32,7 +47,7 @@ class HostShow(_OneHost, ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
-        host = self.api.host(self.own_or(parsed_args.authority), parsed_args.host)
+        host = self.api.host(self.project_id(parsed_args.project), parsed_args.host)
         names, facts = attributes((*_COLUMNS, "principals", "authority"), host)
         return (*names, "host_keys"), [*facts, shown([key.fingerprint for key in host.host_keys])]
 
@@ -42,4 +57,4 @@ class HostDelete(_OneHost, Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Ask the server."""
-        self.api.delete_host(self.own_or(parsed_args.authority), parsed_args.host)
+        self.api.delete_host(self.project_id(parsed_args.project), parsed_args.host)

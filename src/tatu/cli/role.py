@@ -42,7 +42,7 @@ class RoleCreate(ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server, with a fresh sign-in."""
-        api = self.connection.administering()
+        api = self.administering()
         return attributes(_COLUMNS, api.create_role(parsed_args.name, parsed_args.id))
 
 
@@ -57,7 +57,7 @@ class RoleDelete(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Ask the server, with a fresh sign-in."""
-        api = self.connection.administering()
+        api = self.administering()
         api.delete_entry("roles", api.role(parsed_args.role).id)
 
 
@@ -89,7 +89,7 @@ class RoleAdd(_Assigned):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Ask the server, with a fresh sign-in."""
-        api = self.connection.administering()
+        api = self.administering()
         api.assign(self.assignment(api, parsed_args))
 
 
@@ -98,5 +98,5 @@ class RoleRemove(_Assigned):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Ask the server, with a fresh sign-in."""
-        api = self.connection.administering()
+        api = self.administering()
         api.unassign(self.assignment(api, parsed_args))

@@ -45,7 +45,7 @@ class Login(ShowOne):
         from dataclasses import replace  # noqa: PLC0415
 
         from tatu.client import clouds  # noqa: PLC0415 -- help loads no HTTP
-        from tatu.client.connection import Connection  # noqa: PLC0415
+        from tatu.client.connection import KeyConnection  # noqa: PLC0415
 
         cloud = _asked(self.app.client_manager.cloud, parsed_args)
         old = clouds.listed().get(cloud.name)
@@ -54,7 +54,7 @@ class Login(ShowOne):
                 f"this replaces the saved cloud {old.name} ({old.user} at {old.url}):"
                 " `--cloud NAME` saves it beside\n"
             )
-        connection = Connection.new(cloud)
+        connection = KeyConnection.new(cloud)
         before = connection.state.session()
         session = connection.sign_in()
         if before and (before.subject, before.project) != (session.subject, session.project):
@@ -74,7 +74,7 @@ class Logout(Command):
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Forget all that lets anybody in, even when the server does not answer."""
         from tatu.client import clouds  # noqa: PLC0415
-        from tatu.client.connection import Connection  # noqa: PLC0415
+        from tatu.client.connection import KeyConnection  # noqa: PLC0415
         from tatu.client.state import State  # noqa: PLC0415
 
         cloud = clouds.find(self.app.client_manager.cloud)
@@ -82,7 +82,7 @@ class Logout(Command):
         try:
             session = state.session()
             if session is not None and not session.has_ended():
-                Connection.open(cloud).api.end_token()
+                KeyConnection.open(cloud).api.end_token()
         except Unauthenticated:
             pass  # it has ended already
         except TatuError as error:

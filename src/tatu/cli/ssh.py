@@ -20,11 +20,11 @@ class Ssh(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Refresh what is due, and become ssh."""
-        from tatu.client import clouds, ready, refresh  # noqa: PLC0415 -- help loads no HTTP
+        from tatu.client import ready, refresh  # noqa: PLC0415 -- help loads no HTTP
 
-        cloud = clouds.find(self.app.client_manager.cloud)
+        connection = self.connection
         host = parsed_args.target.rpartition("@")[2].lower()
-        prepared = refresh.refresh(cloud, host)
+        prepared = refresh.refresh(connection, host)
         if prepared.waits(host):
             self.app.stderr.write(
                 f"{host} is admitted but not enrolled yet: it has no certificate to show\n"
@@ -32,6 +32,7 @@ class Ssh(Command):
         arguments = parsed_args.arguments
         if arguments[:1] == ["--"]:
             arguments = arguments[1:]
-        command = ready.ssh_command(str(cloud.folder), prepared, parsed_args.target, arguments)
+        folder = str(connection.state.folder)
+        command = ready.ssh_command(folder, prepared, parsed_args.target, arguments)
         self.app.stdout.flush()
         os.execvp(command[0], command)  # noqa: S606 -- the user's own arguments, no shell

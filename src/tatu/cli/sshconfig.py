@@ -1,8 +1,6 @@
 """Plain ssh with certificates."""
 
 import argparse
-import shutil
-import sys
 
 from tatu.cli.base import Command
 
@@ -20,15 +18,14 @@ class SshConfig(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Refresh what is due, and write the file."""
-        from tatu.client import clouds, knownhosts, refresh, sshconfig  # noqa: PLC0415
+        from tatu.client import knownhosts, refresh, sshconfig  # noqa: PLC0415
 
         connection = self.connection
-        cloud = clouds.find(self.app.client_manager.cloud)
-        refresh.refresh(cloud)
+        refresh.refresh(connection)
         hosts, suffix = refresh.trusted(connection)
         patterns = knownhosts.patterns(hosts, suffix)
-        text = sshconfig.text(cloud, hosts, patterns, _tatu())
-        path = sshconfig.write(cloud, patterns, text)
+        text = sshconfig.text(connection.cloud, hosts, patterns, connection.refresher)
+        path = sshconfig.write(connection.cloud, patterns, text)
         self.app.stderr.write(f"{path} is written\n")
         if not parsed_args.install:
             self.app.stderr.write("put this at the top of ~/.ssh/config, or give --install:\n")
@@ -42,12 +39,6 @@ class SshConfigRefresh(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Refresh what is due; never asks for anything without a terminal."""
-        from tatu.client import clouds, refresh  # noqa: PLC0415
+        from tatu.client import refresh  # noqa: PLC0415
 
-        refresh.refresh(clouds.find(self.app.client_manager.cloud))
-
-
-def _tatu() -> list[str]:
-    """Return the command that runs this program from anywhere, whatever the PATH is."""
-    found = shutil.which("tatu")
-    return [found] if found else [sys.executable, "-m", "tatu.cli"]
+        refresh.refresh(self.connection)

@@ -4,7 +4,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from tatu.cli.base import ShowOne, duration, shown
+from tatu.cli.admission import add_host, host_facts
+from tatu.cli.base import ShowOne, add_project, duration, shown
 
 
 class TokenCreate(ShowOne):
@@ -15,27 +16,19 @@ class TokenCreate(ShowOne):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Say for which host."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument("host", help="the host's id: the cloud's instance id, or a name")
-        parser.add_argument("--name", action="append", default=[], help="a host name it has")
-        parser.add_argument("--address", action="append", default=[], help="an address it has")
+        parser = add_host(super().get_parser(prog_name))
         parser.add_argument("--validity", type=duration, help="how long it may enrol: 90, 30m, 8h")
-        parser.add_argument("--authority", metavar="ID", help="(default: your project's)")
-        return parser
+        return add_project(parser)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
         from tatu.client import refresh  # noqa: PLC0415
 
         asked = parsed_args
-        facts: dict[str, object] = {"host": asked.host}
-        if asked.name:
-            facts["names"] = asked.name
-        if asked.address:
-            facts["addresses"] = asked.address
+        facts = host_facts(asked)
         if asked.validity:
             facts["validity"] = int(asked.validity.total_seconds())
-        made = self.api.create_enrolment_token(self.own_or(asked.authority), facts)
+        made = self.api.create_enrolment_token(self.project_id(asked.project), facts)
         refresh.expect_host(self.connection)
         names = ("host", "principals", "expires_at", "token")
         values = (made.host.id, made.host.principals, made.expires_at, made.token)

@@ -74,7 +74,7 @@ class UserKeyAdd(_OfUser, ShowOne):
 
         # parsed here, so that a private key, given by mistake, does not travel
         key = PublicKey.parse(files.read(parsed_args.file))
-        api = self.connection.administering()
+        api = self.administering()
         return attributes(
             _KEY, api.add_user_key(api.entry("users", parsed_args.user).id, key.line)
         )
@@ -91,5 +91,5 @@ class UserKeyRemove(_OfUser, Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Ask the server, with a fresh sign-in."""
-        api = self.connection.administering()
+        api = self.administering()
         api.remove_user_key(api.entry("users", parsed_args.user).id, parsed_args.fingerprint)

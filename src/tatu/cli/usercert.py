@@ -1,10 +1,11 @@
 """User certificates."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
-from tatu.cli.base import Lister, ShowOne, attributes, duration, table
+from tatu.cli.base import Lister, ShowOne, add_project, attributes, duration, shown, table
 from tatu.cli.certificates import COLUMNS, ShowCertificate, add_filters, filters
 
 _CREATED = (
@@ -24,12 +25,14 @@ class UsercertCreate(ShowOne):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Say for which key, and how narrow."""
         parser = super().get_parser(prog_name)
-        parser.add_argument(
-            "--public-key",
-            metavar="FILE",
-            type=Path,
-            help="certify this key, whose private half is in ssh-agent or beside it",
+        which = parser.add_mutually_exclusive_group()
+        which.add_argument(
+            "key",
+            nargs="?",
+            help="certify this public key: a file, whose private half is in ssh-agent or beside"
+            " it; `-` or its text, when that is in ssh-agent (default: a key of its own)",
         )
+        which.add_argument("--public-key", metavar="FILE", dest="file", help="the same, a file")
         parser.add_argument(
             "--principal",
             action="append",
@@ -59,33 +62,47 @@ class UsercertCreate(ShowOne):
             "force_command": asked.force_command,
             "source_addresses": tuple(asked.source_address) if asked.source_address else None,
         }
-        if asked.public_key is None:
+        key = asked.file or asked.key
+        where: Path | None = None
+        if key is None:
             _, answer = refresh.renew(self.connection, fields)
             where = self.connection.state.certificate
+        elif asked.file is None and (line := _line(key)):
+            answer = certify.certify_line(self.connection, line, fields)
         else:
-            where, answer = certify.certify_file(self.connection, asked.public_key, fields)
+            where, answer = certify.certify_file(self.connection, Path(key), fields)
         for left_out in answer.left_out:
             self.app.stderr.write(f"role {left_out.role} is left out: {left_out.reason}\n")
         names, facts = attributes(_CREATED, answer)
+        if where is None:
+            return (*names, "certificate"), [*facts, shown(answer.certificate)]
         return (*names, "file"), [*facts, str(where)]
 
 
+def _line(key: str) -> str | None:
+    """Return the public key's text, or None when a file was named."""
+    if key == "-":
+        return sys.stdin.readline()
+    return key if key.startswith(("ssh-", "ecdsa-", "sk-")) and " " in key else None
+
+
 class UsercertList(Lister):
-    """List the user certificates that you may see."""
+    """List the user certificates that you may see of your project, or of all."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Say which."""
         parser = add_filters(super().get_parser(prog_name))
-        parser.add_argument(
-            "--user", dest="subject", metavar="USER", help="of this user, by id or name"
-        )
+        parser.add_argument("--user", metavar="USER", help="of this user, by id or name")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
-        asked = filters(parsed_args, ("subject",))
-        if "subject" in asked:
-            asked["subject"] = self.user_id(asked["subject"])
+        user = parsed_args.user
+        asked = filters(
+            parsed_args,
+            authority=self.scope(parsed_args),
+            subject=None if user is None else self.user_id(user),
+        )
         return table(COLUMNS, self.api.certificates("user", asked))
 
 
@@ -118,13 +135,12 @@ class UsercertRevoke(ShowOne):
             help="give the user or key no new certificate until an administrator clears the block"
             " (default: of a user, when you manage the project; of a key, when you administer)",
         )
-        parser.add_argument("--authority", metavar="ID", help="(default: your project's)")
-        return parser
+        return add_project(parser)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
         asked = parsed_args
-        authority = self.own_or(asked.authority)
+        authority = self.project_id(asked.project)
         named = {name: getattr(asked, name) for name in ("serial", "subject_key", "user")}
         selector = {name: value for name, value in named.items() if value is not None}
         if asked.user is not None:
@@ -136,6 +152,6 @@ class UsercertRevoke(ShowOne):
         if asked.serial is not None and not asked.block:
             self.app.stderr.write(
                 "the user can still get another certificate:"
-                " `tatu usercert revoke --user NAME --block` prevents it\n"
+                " `usercert revoke --user NAME --block` prevents it\n"
             )
         return attributes(("revoked", "krl_version"), result)

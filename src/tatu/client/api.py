@@ -118,9 +118,10 @@ class Api:
 
     # --- hosts -----------------------------------------------------------------------------
 
-    def hosts(self) -> list[resources.Host]:
-        """Return the hosts that the caller may see."""
-        return http.pages(self.adapter, _path("hosts"), resources.Host, {})
+    def hosts(self, authority: str | None = None) -> list[resources.Host]:
+        """Return the hosts of an authority, or all that the caller may see."""
+        query = {} if authority is None else {"authority": authority}
+        return http.pages(self.adapter, _path("hosts"), resources.Host, query)
 
     def host(self, authority: str, host: str) -> resources.Host:
         """Return one host."""
@@ -137,6 +138,18 @@ class Api:
         """Admit a host and return its enrolment token."""
         path = _path("authorities", authority, "enrolment-tokens")
         return http.ask(self.adapter, "POST", path, resources.EnrolmentToken, body=dict(facts))
+
+    def enrol(self, redemption: Mapping[str, object]) -> resources.Enrolled:
+        """Redeem an enrolment token; needs no token of ours."""
+        path = _path("enrolments")
+        return http.ask(
+            self.adapter,
+            "POST",
+            path,
+            resources.Enrolled,
+            body=dict(redemption),
+            authenticated=False,
+        )
 
     # --- the embedded directory: changes need a token of purpose `administer` ----------------
 

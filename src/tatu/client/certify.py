@@ -108,12 +108,26 @@ def certify_file(
     if path.suffix != ".pub":
         raise Malformed(f"{path} is no public key file (.pub)")
     key = signing.of_public_key(PublicKey.parse(files.read(path)), path.with_suffix(""))
-    trust.refresh(connection, datetime.now(UTC))
-    wanted = Wanted(subject_key=key.public_key, **fields)  # type: ignore[arg-type]
-    certificate, answer = certify(connection, wanted, key)
+    certificate, answer = _certify(connection, key, fields)
     beside = path.with_name(f"{path.stem}-cert.pub")
     files.write(beside, f"{certificate.line}\n", 0o644)
     return beside, answer
+
+
+def certify_line(
+    connection: Connection, line: str, fields: dict[str, object]
+) -> resources.Certificate:
+    """Certify a public key whose private half is in ssh-agent; raises as `certify_file` does."""
+    key = signing.in_agent(PublicKey.parse(line))
+    return _certify(connection, key, fields)[1]
+
+
+def _certify(
+    connection: Connection, key: SigningKey, fields: dict[str, object]
+) -> tuple[Certificate, resources.Certificate]:
+    trust.refresh(connection, datetime.now(UTC))
+    wanted = Wanted(subject_key=key.public_key, **fields)  # type: ignore[arg-type]
+    return certify(connection, wanted, key)
 
 
 def _is_by_authority(connection: Connection, certificate: Certificate) -> bool:
@@ -123,6 +137,8 @@ def _is_by_authority(connection: Connection, certificate: Certificate) -> bool:
 
 
 def _is_sign_in_key(connection: Connection, key: PublicKey) -> bool:
+    if not connection.cloud.key:
+        return False  # no SSH key signs in there
     try:
         return signing.find(connection.cloud.key).public_key == key
     except TatuError:

@@ -15,7 +15,8 @@ from tatu.core.errors import Malformed, Unauthenticated
 class Cloud:
     """One deployment, with the project and the key that we sign in to it with.
 
-    `key` is the path of a key file or `agent:<fingerprint>`. `agent` says that the key that is
+    `key` is the path of a key file or `agent:<fingerprint>`, or empty where OpenStack's own
+    credentials sign in. `agent` says that the key that is
     certified lives in ssh-agent alone, and `insecure_http` that the URL may be plain http.
     `deployment` and `project_id` are what the last `tatu login` found there: nobody who answers
     later may name others. They are empty until then.

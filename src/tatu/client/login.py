@@ -143,19 +143,26 @@ class Loader(BaseLoader[KeySignIn]):
         return KeySignIn
 
     def get_options(self) -> list[Opt]:
-        """Return what must be told."""
+        """Return what must be told.
+
+        `openstack` makes an option `--os-<name>` of each, and has one called `--os-key` already.
+        """
         return [
-            Opt("url", required=True, help="Tatu's URL"),
-            Opt("user", required=True, metavar="NAME", help="who signs in"),
-            Opt("project", required=True, help="the project to work in, by name or id"),
-            Opt("key", required=True, help="a key file, or agent:<fingerprint>"),
+            Opt("tatu-url", required=True, help="Tatu's URL"),
+            Opt("tatu-user", required=True, metavar="NAME", help="who signs in"),
+            Opt("tatu-project", required=True, help="the project to work in, by name or id"),
+            Opt("tatu-key", required=True, help="a key file, or agent:<fingerprint>"),
         ]
 
     def create_plugin(self, **kwargs: Any) -> KeySignIn:
         """Return the plugin; raises `Malformed` for a URL that a token may not travel to."""
-        check_url(kwargs["url"], insecure_http=False)
-        key = kwargs.pop("key")
-        return KeySignIn(**kwargs, find_key=lambda: signing.find(key))
+        check_url(kwargs["tatu_url"], insecure_http=False)
+        return KeySignIn(
+            url=kwargs["tatu_url"],
+            user=kwargs["tatu_user"],
+            project=kwargs["tatu_project"],
+            find_key=lambda: signing.find(kwargs["tatu_key"]),
+        )
 
 
 def checked(

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 
 from tatu.client import certify, files, knownhosts, resources, trust
 from tatu.client.certify import NewKey
-from tatu.client.clouds import Cloud
 from tatu.client.connection import Connection
 from tatu.client.ready import Ready
 from tatu.client.signing import FileKey, SigningKey
@@ -32,20 +31,20 @@ class _Found:
     suffix: str
 
 
-def refresh(cloud: Cloud, host: str | None = None) -> Ready:
+def refresh(connection: Connection, host: str | None = None) -> Ready:
     """Bring up to date what is due; of many at once one asks, and the others use its answer.
 
     A login needs no Tatu: while the certificate is valid, an outage is only warned of. Raises
     `Unauthenticated` when a sign-in is needed, and as `certify` and `trust.refresh` do.
     """
-    state = State.of(cloud.folder)
+    state = connection.state
     with files.locked(state.lock):
         ready = Ready.load(str(state.ready))
         now = time.time()
         if ready and not ready.certificate_is_due(now) and not ready.trust_is_due(now, host):
             return ready
         try:
-            return _ask(Connection.open(cloud), ready, now)
+            return _ask(connection, ready, now)
         except (Unavailable, TooMany) as error:
             if ready is None or now >= ready.valid_before:
                 raise
@@ -117,7 +116,7 @@ def _refresh_trust(connection: Connection) -> _Found:
     believed = trust.refresh(connection, datetime.now(UTC))
     suffix = trust.dns_suffix(connection)
     try:
-        listed = [host for host in api.hosts() if host.authority == authority]
+        listed = api.hosts(authority)
     except Denied:
         listed = []  # who may not see the hosts still has those under the suffix
     hosts = knownhosts.aliases(listed, suffix)

@@ -192,6 +192,22 @@ class EnrolmentToken(Struct, frozen=True, kw_only=True):
         return f"EnrolmentToken(host={self.host!r})"
 
 
+class Enrolled(Struct, frozen=True, kw_only=True):
+    """What a redeemed token gave: the text of `HostCertificates`, and its MAC."""
+
+    answer: str
+    mac: str
+
+
+class HostCertificates(Struct, frozen=True, kw_only=True):
+    """The certificates of a host's keys, in their order."""
+
+    deployment: str
+    authority: str
+    host: str
+    certificates: list[str]
+
+
 class KrlName(Struct, frozen=True, kw_only=True):
     """Which KRL a statement goes with."""
 

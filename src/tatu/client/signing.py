@@ -128,6 +128,11 @@ def of_public_key(key: PublicKey, private: Path) -> SigningKey:
     return found
 
 
+def in_agent(key: PublicKey) -> SigningKey:
+    """Return the pair of a public key in ssh-agent; raises `NotFound`."""
+    return find(f"{AGENT}{key.fingerprint}")
+
+
 def default() -> str:
     """Return the key to sign in with when none is named; raises `NotFound`.
 

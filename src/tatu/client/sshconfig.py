@@ -1,6 +1,5 @@
 """An ssh_config of our own, so that plain ssh, scp, git, rsync and whatever runs them work."""
 
-import shlex
 from pathlib import Path
 
 from tatu.client import files, ready
@@ -23,21 +22,20 @@ def path(cloud: str) -> Path:
     return ssh_folder() / "tatu" / f"{cloud}.conf"
 
 
-def text(cloud: Cloud, hosts: dict[str, str], patterns: list[str], tatu: list[str]) -> str:
+def text(cloud: Cloud, hosts: dict[str, str], patterns: list[str], refresher: str) -> str:
     """Return the file: whom it is for, how the certificate is refreshed, and what to trust.
 
     The refresh is a `Match exec`, run only for these hosts; when it fails, whom we trust
-    stays in force. `tatu` is the command that runs the client.
+    stays in force. `refresher` is the shell command that refreshes.
     """
     folder = str(cloud.folder)
     matched = ",".join(patterns)
-    command = shlex.join([*tatu, "ssh-config", "refresh", "--cloud", cloud.name])
     trust = dict(ready.trust_options(folder))
-    lines = [f"# Made by `tatu ssh-config --cloud {cloud.name}`: changes are lost."]
+    lines = [f"# Made by the command ssh-config for {cloud.name}: changes are lost."]
     if not patterns:
         lines.append("# The project has no hosts yet.")
         return "\n".join([*lines, ""])
-    lines.append(f'Match host {matched} exec "{command.replace("%", "%%")}"')
+    lines.append(f'Match host {matched} exec "{refresher.replace("%", "%%")}"')
     lines += [
         f"    {name} {value}" for name, value in ready.ssh_options(folder) if name not in trust
     ]

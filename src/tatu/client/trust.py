@@ -95,7 +95,7 @@ def dns_suffix(connection: Connection) -> str:
     elif (known := files.read(path).strip()) != said:
         raise Denied(
             f"the project's DNS suffix was {known!r}, and the server says {said!r} now:"
-            " if you know why, `tatu login` again"
+            f" if you know why, remove {path}"
         )
     return said
 
