@@ -32,6 +32,7 @@ class NoticeKind(StrEnum):
     INSTANCE_CHANGED = "instance.changed"
     INSTANCE_REBUILT = "instance.rebuilt"
     INSTANCE_DELETED = "instance.deleted"
+    ADDRESS_CHANGED = "address.changed"
 
 
 _TOPICS: Mapping[NoticeKind, Callable[[str], Topic]] = {
@@ -61,7 +62,8 @@ class Notice:
     Of a removed assignment `id` is the role's, with `user` or `group`, and `project` or `domain`
     (`inherited`: it counted below them). `user` of a changed group is who left it, empty when the
     cloud does not say. `id` of a deleted origin is as in `Identity.origin`. `message` is the
-    cloud's id of the message that told it, `project` of an instance is its own.
+    cloud's id of the message that told it, `project` of an instance is its own. A changed address
+    belongs to whoever it belongs to now: `project`, when given, is where to look for who had it.
     """
 
     kind: NoticeKind
