@@ -51,9 +51,7 @@ def service(site, processes, *, notification_format, token_expiration):
     }
     file = conf.write(home / "keystone.conf", settings)
     environment = {"OS_KEYSTONE_CONFIG_FILES": str(file), "OS_KEYSTONE_CONFIG_DIR": str(home)}
-    server = wsgi(
-        processes, "keystone", "keystone.wsgi.api", site.ports["keystone"], environment
-    )
+    server = wsgi(processes, "keystone", "keystone.wsgi.api", site.ports["keystone"], environment)
 
     def make(folder):
         manage = [program("keystone-manage"), "--config-file", file]

@@ -2,10 +2,14 @@
 
 import contextlib
 import time
+import uuid
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
+from keystoneauth1 import session
+from keystoneauth1.identity import v3
+
 from tests.lab.openstack import barbican, keystone, rabbitmq
-from tests.lab.openstack.process import Processes
+from tests.lab.openstack.process import Processes, answers
 from tests.lab.openstack.site import REGION, Site
 
 TIERS = ("identity",)
@@ -69,27 +73,41 @@ class Lab(Site):
         return self._services[name].log
 
     def requests(self, name):
-        """Return what a service was asked so far: lines of method, path and status."""
-        return (self.folder / f"{name}.requests").read_text().splitlines()
+        """Return what a service was asked so far: lines of method, path and status.
 
-    def cloud(self, project="admin", user="admin", password=None, **auth):
-        """Return an openstacksdk connection, by default the cloud administrator's.
-
-        Other arguments go to Keystone's password plugin instead of the project: `system_scope="all"`, `domain_id=…`.
+        The log is behind the answers by a moment, so a request of our own tells when all before it are there.
         """
-        import openstack  # noqa: PLC0415  half a second, which not every test needs
+        mark, file = f"/?{uuid.uuid4().hex}", self.folder / f"{name}.requests"
+        answers(self.url(name, mark))()
+        until = time.monotonic() + 10
+        while mark not in (lines := file.read_text()):
+            assert time.monotonic() < until, f"{name} logs nothing"
+            time.sleep(0.01)
+        return [line for line in lines.splitlines() if not line.startswith(("GET / ", "GET /?"))]
 
+    def session(self, project="admin", user="admin", password=None, **auth):
+        """Return a keystoneauth session, by default the cloud administrator's.
+
+        Other arguments go to Keystone's password plugin in place of the project: `system_scope="all"`, `domain_id=…`.
+        """
         if not auth:
             auth = {"project_name": project, "project_domain_id": "default"}
-        return openstack.connection.Connection(
-            auth={
-                "auth_url": self.keystone_url,
-                "username": user,
-                "password": password or self.admin_password,
-                "user_domain_id": "default",
+        return session.Session(
+            auth=v3.Password(
+                auth_url=self.keystone_url,
+                username=user,
+                password=password or self.admin_password,
+                user_domain_id="default",
                 **auth,
-            },
-            region_name=REGION,
+            )
+        )
+
+    def cloud(self, *who, **auth):
+        """Return an openstacksdk connection; its arguments are those of `session`."""
+        import openstack  # noqa: PLC0415  half a second, which not every test needs
+
+        return openstack.connection.Connection(
+            session=self.session(*who, **auth), region_name=REGION
         )
 
     @property

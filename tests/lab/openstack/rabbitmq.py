@@ -33,6 +33,7 @@ def services(site, processes):
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
             "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1 +sbwt none"
         ),
+        "RABBITMQ_SERVER_ERL_ARGS": "+P 65536 +t 1048576 +stbt db",  # small tables start sooner
     }
     epmd = shutil.which("epmd") or "/usr/bin/epmd"
     return [

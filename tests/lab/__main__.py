@@ -1,0 +1,118 @@
+"""Keeps a lab for whoever works on the project: `python -m tests.lab up --tier identity`.
+
+`up` stays until it is interrupted, or with --detach until `down`; `env` prints what a shell exports to use
+the lab.  Labs of different names run side by side, each in `.cache/lab/NAME`.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.lab.openstack.lab import TIERS, Lab
+from tests.lab.openstack.venv import CACHE, ROOT
+
+_SELF = ("-m", "tests.lab")
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
+    parser.add_argument("--name", default="lab")
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up")
+    up.add_argument("--tier", choices=[*TIERS, "all"], default="identity")
+    up.add_argument("--detach", action="store_true")
+    commands.add_parser("down")
+    commands.add_parser("env")
+    asked = parser.parse_args(arguments)
+    folder = CACHE / "lab" / asked.name
+    match asked.command:
+        case "up" if _pid(folder):
+            sys.exit(f"the lab {asked.name} is up already")
+        case "up":
+            tier = TIERS[-1] if asked.tier == "all" else asked.tier
+            (_detach if asked.detach else _up)(folder, asked.name, tier)
+        case "down":
+            _down(folder)
+        case "env":
+            _print(_state(folder)["exports"])
+
+
+def _up(folder, name, tier):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with Lab.start(folder, tier, say=_say) as lab:
+            _print(lab.exports)
+            state = folder / "state"
+            state.touch(mode=0o600)
+            state.write_text(json.dumps({"pid": os.getpid(), "exports": lab.exports}))
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.pause()
+    finally:
+        (folder / "state").unlink(missing_ok=True)  # the logs stay
+
+
+def _detach(folder, name, tier):
+    log = folder.with_suffix(".log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            [sys.executable, *_SELF, "--name", name, "up", "--tier", tier],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    while _pid(folder) != child.pid:
+        if child.poll() is not None:
+            sys.exit(log.read_text())
+        time.sleep(0.1)
+    _say(log.read_text().rstrip())
+
+
+def _down(folder):
+    pid = _pid(folder)
+    if pid is None:
+        sys.exit("there is no such lab")
+    os.kill(pid, signal.SIGTERM)
+    while _pid(folder):
+        time.sleep(0.05)
+
+
+def _state(folder):
+    try:
+        return json.loads((folder / "state").read_text())
+    except FileNotFoundError:
+        sys.exit("there is no such lab")
+
+
+def _pid(folder):
+    """Return the process that keeps the lab; a file that it left when it was killed does not count."""
+    try:
+        pid = json.loads((folder / "state").read_text())["pid"]
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ValueError):
+        return None
+    return pid if _SELF[1].encode() in words else None
+
+
+def _print(exports):
+    for name, value in exports.items():
+        _say(f"export {name}={shlex.quote(value)}")
+
+
+def _say(line):
+    print(line, flush=True)  # noqa: T201  to whom it is run by
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""One lab for all tests of a process: it comes up when the first asks, and grows when one needs more."""
+
+import pytest
+
+from tests.lab.openstack.lab import Lab
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "tests/openstack/" in item.path.as_posix():
+            item.add_marker(pytest.mark.openstack)
+            # the SDK warns of what it does itself
+            item.add_marker(
+                pytest.mark.filterwarnings(
+                    "ignore::openstack.warnings.OpenStackDeprecationWarning"
+                )
+            )
+
+
+@pytest.fixture(scope="session")
+def identity_lab(tmp_path_factory):
+    with Lab.start(tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
