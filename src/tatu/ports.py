@@ -62,6 +62,11 @@ class Request:
 class IdentityProvider(Protocol):
     """Tells who a caller is and what roles anyone has now."""
 
+    @property
+    @abstractmethod
+    def sign_in_url(self) -> str:
+        """Where callers get their tokens: the address of a Keystone, or nothing for this API."""
+
     @abstractmethod
     def authenticate(self, request: Request, *, cached: bool = True) -> Identity:
         """Return the caller; `cached=False` asks the source itself.

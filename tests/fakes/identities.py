@@ -1,10 +1,15 @@
 """Identities of the ledger's directory, without tokens: a request is whom its header names."""
 
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from typing import TypeVar
 
 from tatu.core.errors import NotFound, Unauthenticated, Unavailable
 from tatu.core.identity import Identity, Role
-from tatu.ports import Clock, IdentityProvider, Ledger, Request
+from tatu.ports import Clock, IdentityProvider, Ledger, Project, Request, User
+from tatu.service.paging import every
+
+T = TypeVar("T", Project, User)
 
 
 def request(user: str, project: str) -> Request:
@@ -20,8 +25,14 @@ class FakeIdentities(IdentityProvider):
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self.out = False
         self.asked = 0
+        self.judged = 0
+        self.listed = 0
         self._ledger = ledger
         self._clock = clock
+
+    @property
+    def sign_in_url(self) -> str:
+        return ""
 
     def authenticate(self, request: Request, *, cached: bool = True) -> Identity:
         self.check()
@@ -49,12 +60,39 @@ class FakeIdentities(IdentityProvider):
 
     def effective_roles(self, subject: str, project: str) -> frozenset[Role]:
         self.check()
+        self.judged += 1
         return self._ledger.directory.effective_roles(subject, project)
 
     def roles(self) -> frozenset[Role]:
         self.check()
         return frozenset(self._ledger.directory.roles())
 
+    def project(self, project_id: str) -> Project:
+        self.check()
+        return _by_id(project_id, self._ledger.directory.project)
+
+    def user(self, subject: str) -> User:
+        self.check()
+        return _by_id(subject, self._ledger.directory.user)
+
+    def projects(self) -> Iterator[Project]:
+        self.check()
+        return every(self._ledger.directory.projects)
+
+    def holders(self, project: str) -> Mapping[str, frozenset[Role]]:
+        self.check()
+        self.listed += 1
+        users = [user.id for user in every(self._ledger.directory.users)]
+        held = {user: self._ledger.directory.effective_roles(user, project) for user in users}
+        return {user: roles for user, roles in held.items() if roles}
+
     def check(self) -> None:
         if self.out:
             raise Unavailable("the cloud does not answer")
+
+
+def _by_id(wanted: str, find: Callable[[str], T]) -> T:
+    found = find(wanted)
+    if found.id != wanted:  # the directory finds by name, too
+        raise NotFound(f"there is none with the id {wanted!r}")
+    return found

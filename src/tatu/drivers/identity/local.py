@@ -1,7 +1,5 @@
 """Identities of the embedded directory, by bearer token (security.md S7)."""
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,6 +10,7 @@ from oslo_config import cfg
 from tatu.core import bearer
 from tatu.core.errors import NotFound, Unauthenticated
 from tatu.core.identity import EMBEDDED_ISSUER, Identity, Role
+from tatu.drivers.identity.remembered import Remembered
 from tatu.drivers.loading import Driver
 from tatu.ports import (
     Clock,
@@ -26,7 +25,6 @@ from tatu.ports import (
 
 ADMINISTRATOR = "admin"
 CACHED = timedelta(seconds=10)
-_MAX_CACHED = 4096
 _PAGE = 1000
 
 F = TypeVar("F", Project, User)
@@ -45,16 +43,23 @@ class Local(IdentityProvider):
     cut_offs: CutOffs
     clock: Clock
     hardware_keys_for_administrators: bool = False
-    _cache: OrderedDict[str, Identity] = field(default_factory=OrderedDict, init=False, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _remembered: Remembered = field(
+        default_factory=lambda: Remembered(lifetime=CACHED), init=False, repr=False
+    )
+
+    @property
+    def sign_in_url(self) -> str:
+        """Nowhere else: this API gives tokens."""
+        return ""
 
     def authenticate(self, request: Request, *, cached: bool = True) -> Identity:
         """Return whom the bearer token speaks for."""
         digest = bearer.digest(bearer.from_header(request.headers.get("authorization")))
-        found = self._remembered(digest) if cached else None
+        found = self._remembered.get(digest, self.clock()) if cached else None
         if found is None:
             found = self._find(digest)
-            self._remember(digest, found)
+            if not found.fresh:
+                self._remembered.put(digest, found)
         return found
 
     def effective_roles(self, subject: str, project: str) -> frozenset[Role]:
@@ -97,8 +102,7 @@ class Local(IdentityProvider):
 
     def forget(self, digest: str) -> None:
         """Drop what is remembered of a token, because it was ended."""
-        with self._lock:
-            self._cache.pop(digest, None)
+        self._remembered.forget(digest)
 
     def _find(self, digest: str) -> Identity:
         mark = self.cut_offs.mark()  # before anything is looked up (S4)
@@ -137,24 +141,6 @@ class Local(IdentityProvider):
         ):
             raise Unauthenticated("an administrator signs in with a security key (sk-…) here")
         return identity
-
-    def _remembered(self, digest: str) -> Identity | None:
-        with self._lock:
-            found = self._cache.get(digest)
-        now = self.clock()
-        # A clock that was set back must not lengthen anything.
-        if found is None or not found.validated_at <= now < found.validated_at + CACHED:
-            return None
-        return found if now < found.expires_at else None
-
-    def _remember(self, digest: str, identity: Identity) -> None:
-        if identity.fresh:
-            return
-        with self._lock:
-            self._cache[digest] = identity
-            self._cache.move_to_end(digest)
-            if len(self._cache) > _MAX_CACHED:
-                self._cache.popitem(last=False)
 
 
 def _of_id(wanted: str, found: F) -> F:

@@ -1,0 +1,241 @@
+"""Identities of an OpenStack, by Keystone's tokens (security.md S4, S5, S9, S21).
+
+A token that is seen for the first time costs one round trip; for a minute it then costs none.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from keystoneauth1 import exceptions, loading
+from keystoneauth1.identity import BaseIdentityPlugin
+from oslo_config import cfg
+
+from tatu.core.errors import Malformed, NotFound, Unauthenticated
+from tatu.core.identity import Identity, Role
+from tatu.drivers.identity import keystone_tokens
+from tatu.drivers.identity.keystone_listings import Listings, Roles
+from tatu.drivers.identity.keystone_reader import Reader
+from tatu.drivers.identity.keystone_tokens import Policy, Token, Validation
+from tatu.drivers.identity.remembered import Remembered
+from tatu.drivers.loading import Driver
+from tatu.ports import Clock, CutOffs, IdentityProvider, Project, Request, User
+
+SECTION = "identity_keystone"
+LOG = structlog.get_logger("tatu.identity")
+REMEMBERED = timedelta(seconds=60)
+
+_TIMEOUT = 5.0  # seconds to connect, and between two reads
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keystone(IdentityProvider):
+    """Knows whoever brings a token of Keystone.
+
+    An identity may be up to a minute old when `cached`; its mark tells (S4). One by federation
+    is good for certificates of `federated_validity` at most: nobody tells when its roles end.
+    """
+
+    url: str
+    reader: Reader
+    validation: Validation
+    listings: Listings
+    federated_validity: timedelta
+    cut_offs: CutOffs
+    clock: Clock
+    _remembered: Remembered = field(
+        default_factory=lambda: Remembered(lifetime=REMEMBERED), init=False, repr=False
+    )
+
+    @property
+    def sign_in_url(self) -> str:
+        """Keystone's address, as callers know it."""
+        return self.url
+
+    def authenticate(self, request: Request, *, cached: bool = True) -> Identity:
+        """Return whom the token speaks for; `cached=False` asks Keystone."""
+        text = keystone_tokens.text(request.headers)
+        # What is confined by access rules is remembered for one method and path only.
+        anywhere, here = _digest(text), _digest(text, request.method, request.path)
+        if cached:
+            now = self.clock()
+            found = self._remembered.get(anywhere, now) or self._remembered.get(here, now)
+            if found is not None:
+                return found
+        try:
+            token, identity = self._find(request, text)
+        except Unauthenticated:
+            self._remembered.forget(anywhere)
+            self._remembered.forget(here)
+            raise
+        self._remembered.put(here if token.restricted else anywhere, identity)
+        return identity
+
+    def effective_roles(self, subject: str, project: str) -> frozenset[Role]:
+        """Return the roles that a user has in a project: inherited, implied and by group, too."""
+        try:
+            user, place = self.reader.user(subject), self.reader.project(project)
+            enabled = user.enabled and place.enabled
+            for domain in {user.domain_id, place.domain_id} - {None}:
+                enabled = enabled and self._domain_enabled(domain)
+        except NotFound:
+            return frozenset()
+        return self.reader.roles_of(subject, project) if enabled else frozenset()
+
+    def roles(self) -> frozenset[Role]:
+        """Return the roles of the whole cloud, as of a minute ago at most."""
+        return self.listings.roles.all()
+
+    def project(self, project_id: str) -> Project:
+        """Return a project of Keystone."""
+        found = self.reader.project(project_id)
+        enabled = found.enabled and self._domain_enabled(found.domain_id)
+        return Project(id=found.id, name=found.name, enabled=enabled)
+
+    def user(self, subject: str) -> User:
+        """Return a user of Keystone."""
+        found = self.reader.user(subject)
+        enabled = found.enabled and self._domain_enabled(found.domain_id)
+        return User(id=found.id, name=found.name, enabled=enabled)
+
+    def projects(self) -> Iterator[Project]:
+        """Yield all projects."""
+        return self.listings.projects()
+
+    def holders(self, project: str) -> Mapping[str, frozenset[Role]]:
+        """Return who has which roles in a project; who is enabled, as of half a minute ago."""
+        return self.listings.holders(project)
+
+    def check(self) -> None:
+        """Ask Keystone for its roles, with Tatu's own user."""
+        self.reader.roles()
+
+    def _find(self, request: Request, text: str) -> tuple[Token, Identity]:
+        mark = self.cut_offs.mark()  # before anything is looked up (S4)
+        now = self.clock()
+        token = self.validation.token(request, text)
+        project, roles = token.scope
+        return token, Identity(
+            issuer=self.url,
+            subject=token.user.id,
+            name=token.user.name,
+            project=project,
+            roles=roles,
+            mark=mark,
+            validated_at=now,
+            expires_at=token.expires_at,
+            origin=token.origin,
+            ends_by=self._ends_by(token, now),
+        )
+
+    def _ends_by(self, token: Token, now: datetime) -> datetime | None:
+        """Return when what the token came by ends: the token itself may end sooner."""
+        ends: list[datetime | None] = []
+        try:
+            if token.application_credential is not None:
+                credential = token.application_credential.id
+                ends.append(self.reader.application_credential_ends(token.user.id, credential))
+            if token.trust is not None:
+                ends.append(self.reader.trust_ends(token.trust.id))
+        except NotFound:
+            raise Unauthenticated("what the token came by is gone") from None
+        if token.user.federation is not None:
+            ends.append(now + self.federated_validity)
+        return min((end for end in ends if end is not None), default=None)
+
+    def _domain_enabled(self, domain: str | None) -> bool:
+        """Tell whether what is in a domain counts; without one it is a domain itself."""
+        try:
+            return domain is None or self.reader.domain(domain).enabled
+        except NotFound:
+            return False
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _prepare(conf: cfg.ConfigOpts) -> None:
+    """Register what the way of signing in reads."""
+    section = _auth_section(conf)
+    loading.register_auth_conf_options(conf, section)
+    name = conf[section].auth_type
+    if not name:
+        raise Malformed(f"[{section}] auth_type is required: how Tatu's own user signs in")
+    try:
+        loader: loading.BaseLoader[Any] = loading.get_plugin_loader(name)
+    except exceptions.NoMatchingPlugin as error:
+        raise Malformed(f"[{section}] auth_type = {name}: there is no such plugin") from error
+    conf.register_opts(loading.get_auth_plugin_conf_options(loader), group=section)
+
+
+def _build(
+    options: cfg.ConfigOpts.GroupAttr, *, conf: cfg.ConfigOpts, cut_offs: CutOffs, clock: Clock
+) -> Keystone:
+    try:
+        auth = loading.load_auth_from_conf_options(conf, SECTION)
+    except exceptions.ClientException as error:
+        raise Malformed(f"[{_auth_section(conf)}] {error}") from error
+    if not isinstance(auth, BaseIdentityPlugin):
+        raise Malformed(f"[{_auth_section(conf)}] auth_type asks no Keystone")
+    if options.insecure:
+        LOG.warning("insecure", section=SECTION, what="Keystone's certificate is not checked")
+    url = options.www_authenticate_uri or auth.auth_url
+    if not url:
+        raise Malformed(f"[{_auth_section(conf)}] auth_url is required: where Keystone is")
+    session = loading.load_session_from_conf_options(
+        conf, SECTION, timeout=options.timeout or _TIMEOUT
+    )
+    reader = Reader(session=session, auth=auth)
+    policy = Policy(
+        allow_trust_tokens=options.allow_trust_tokens,
+        sign_in_methods=frozenset(options.sign_in_methods),
+    )
+    return Keystone(
+        url=url.rstrip("/"),
+        reader=reader,
+        validation=Validation(reader, policy),
+        listings=Listings(reader, Roles(reader, clock), clock),
+        federated_validity=timedelta(seconds=options.federated_validity),
+        cut_offs=cut_offs,
+        clock=clock,
+    )
+
+
+def _auth_section(conf: cfg.ConfigOpts) -> str:
+    return conf[SECTION].auth_section or SECTION
+
+
+OPTIONS = (
+    cfg.StrOpt(
+        "www_authenticate_uri",
+        help="The address of Keystone as callers reach it, and the name by which Tatu knows its"
+        " users: auth_url unless it is set. Never change it lightly.",
+    ),
+    cfg.BoolOpt(
+        "allow_trust_tokens",
+        default=False,
+        help="Take tokens that somebody was given by an impersonating trust. Their certificates"
+        " end with the trust.",
+    ),
+    cfg.IntOpt(
+        "federated_validity",
+        default=3600,
+        min=60,
+        help="Seconds for which certificates of federated users are valid at most: roles that"
+        " only their token tells end unheard of.",
+    ),
+    cfg.ListOpt(
+        "sign_in_methods",
+        default=[],
+        help="Methods of your own by which people sign in to Keystone for themselves. What came"
+        " by a method that Tatu does not know is refused: it may have been lent.",
+    ),
+    *loading.get_auth_common_conf_options(),
+    *loading.get_session_conf_options(),
+)
+
+driver = Driver(section=SECTION, options=OPTIONS, build=_build, prepare=_prepare)
