@@ -27,12 +27,13 @@ from tatu.ports import (
     Randomness,
     Verifier,
 )
-from tatu.service import admission, statements
+from tatu.service import admission, instances, statements
 from tatu.service.admission import Admissions
 from tatu.service.audit import Checkpoints
 from tatu.service.authorities import Authorities, Defaults
 from tatu.service.directory import Administration
 from tatu.service.enrolment import Enrolment
+from tatu.service.instances import Instances
 from tatu.service.issuance import Issuance
 from tatu.service.revocation import Revocation
 from tatu.service.signin import SignIn
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     import falcon
 
     from tatu.api.parts import Parts
+    from tatu.drivers.identity.registration import Registered
     from tatu.store.upkeep import Upkeep
 
 LOG = structlog.get_logger("tatu")
@@ -67,6 +69,7 @@ class Application:
     authorities: Authorities
     issuance: Issuance
     admissions: Admissions
+    instances: Instances
     enrolment: Enrolment
     revocation: Revocation
     checkpoints: Checkpoints
@@ -146,6 +149,24 @@ read_audit_copy = auditcopy.read
 audit_line = auditcopy.line
 
 
+def register(
+    *,
+    endpoint: str,
+    region: str,
+    project: str,
+    domain: str,
+    known: Mapping[str, str],
+    renew: bool,
+) -> "Registered":
+    """Register Tatu with the cloud that the environment names (`Registration.register`)."""
+    from tatu.drivers.identity import registration  # noqa: PLC0415 - OpenStack's SDK
+
+    return registration.Registration().register(
+        registration.Wanted(endpoint=endpoint, region=region, project=project, domain=domain),
+        registration.Users(known=known, renew=renew),
+    )
+
+
 def check_config(config: Config) -> None:
     """Find the drivers, and refuse what nobody reads of the configuration.
 
@@ -199,6 +220,18 @@ def build(config: Config, ledger: Ledger) -> Application:
         role_map=config.role_map,
         clock=now,
     )
+    authorities = Authorities(
+        ledger=ledger,
+        keystore=keystore,
+        statements=stated,
+        clock=now,
+        limits=config.limits,
+        defaults=Defaults(
+            algorithms=config.authority.algorithms,
+            profile=config.authority.profile,
+            dns_suffix=config.authority.dns_suffix,
+        ),
+    )
     # Only the embedded directory is ours to administer; other clouds sign their users in.
     embedded = identities if isinstance(identities, Local) else None
     return Application(
@@ -213,18 +246,7 @@ def build(config: Config, ledger: Ledger) -> Application:
         inventory=inventory,
         events=events,
         statements=stated,
-        authorities=Authorities(
-            ledger=ledger,
-            keystore=keystore,
-            statements=stated,
-            clock=now,
-            limits=config.limits,
-            defaults=Defaults(
-                algorithms=config.authority.algorithms,
-                profile=config.authority.profile,
-                dns_suffix=config.authority.dns_suffix,
-            ),
-        ),
+        authorities=authorities,
         issuance=Issuance(
             ledger=ledger,
             keystore=keystore,
@@ -241,6 +263,19 @@ def build(config: Config, ledger: Ledger) -> Application:
             keystore=keystore,
             clock=now,
             settings=admission.Settings(url=config.api_endpoint),
+        ),
+        instances=Instances(
+            ledger=ledger,
+            inventory=inventory,
+            identities=identities,
+            authorities=authorities,
+            keystore=keystore,
+            clock=now,
+            settings=instances.Settings(
+                url=config.vendordata.api_endpoint_for_vms,
+                window=config.vendordata.window,
+                create_authorities=config.create_authorities,
+            ),
         ),
         enrolment=Enrolment(
             ledger=ledger,
@@ -289,6 +324,7 @@ def parts(application: Application) -> "Parts":
             threads=config.api.blocking_threads,
             trusted_proxies=config.api.trusted_proxies,
             rates=Rates(**{name: Rate(count=count) for name, count in config.rates.items()}),
+            original_wire=config.original_wire,
         ),
         access=Access(config.conf),
         clock=application.clock,
@@ -297,6 +333,7 @@ def parts(application: Application) -> "Parts":
         issuance=application.issuance,
         authorities=application.authorities,
         admissions=application.admissions,
+        instances=application.instances,
         enrolment=application.enrolment,
         revocation=application.revocation,
         statements=application.statements,

@@ -126,6 +126,42 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
             help="Make an authority for every project, when it is created or first seen.",
         ),
     ),
+    "original_wire": (
+        cfg.BoolOpt(
+            "enabled",
+            default=False,
+            help="Serve /v1, the wire of the first Tatu, to its clients. It asks for no proof of the"
+            " keys that it certifies.",
+        ),
+        cfg.BoolOpt(
+            "noauth",
+            default=False,
+            help="Serve /noauth, where the instances of the first Tatu enrol. They send their"
+            " token, in clear where api_endpoint_for_vms is http.",
+        ),
+        cfg.PortOpt(
+            "ssh_port", default=2222, help="Second port on which sshd of such an instance listens."
+        ),
+    ),
+    "vendordata": (
+        cfg.StrOpt(
+            "api_endpoint_for_vms",
+            help="URL at which instances reach this deployment: api_endpoint unless it is set.",
+        ),
+        cfg.BoolOpt(
+            "insecure_http",
+            default=False,
+            help="Let api_endpoint_for_vms be http beyond this machine: whoever is on the way may"
+            " answer in its place.",
+        ),
+        cfg.IntOpt(
+            "window",
+            default=600,
+            min=60,
+            help="Seconds after an instance was created, or its rebuild began, in which it may"
+            " enrol. Later an operator admits it.",
+        ),
+    ),
     "reconcile": (
         cfg.IntOpt(
             "interval",
@@ -301,6 +337,23 @@ class Statements:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OriginalWire:
+    """Which doors of the first Tatu's wire are open, and what its instances are told."""
+
+    enabled: bool
+    noauth: bool
+    ssh_port: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vendordata:
+    """Where instances reach us, and how long after they were built they may enrol."""
+
+    api_endpoint_for_vms: str
+    window: timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reconcile:
     """How often the ledger is compared with the cloud, and when its losses are not believed."""
 
@@ -326,6 +379,8 @@ class Config:
     inventory_driver: str
     events_driver: str
     create_authorities: bool
+    original_wire: OriginalWire
+    vendordata: Vendordata
     reconcile: Reconcile
     authority: NewAuthorities
     limits: lint.Limits
@@ -413,6 +468,12 @@ def _parsed(conf: cfg.ConfigOpts) -> Config:
         inventory_driver=conf.inventory.driver,
         events_driver=conf.events.driver,
         create_authorities=conf.events.create_authorities,
+        original_wire=OriginalWire(
+            enabled=conf.original_wire.enabled,
+            noauth=conf.original_wire.noauth,
+            ssh_port=conf.original_wire.ssh_port,
+        ),
+        vendordata=_vendordata(conf),
         reconcile=Reconcile(
             interval=timedelta(seconds=conf.reconcile.interval),
             share=conf.reconcile.share,
@@ -430,7 +491,24 @@ def _parsed(conf: cfg.ConfigOpts) -> Config:
     )
 
 
-def _endpoint(url: str) -> str:
+def _vendordata(conf: cfg.ConfigOpts) -> Vendordata:
+    section = conf.vendordata
+    url = section.api_endpoint_for_vms
+    return Vendordata(
+        api_endpoint_for_vms=_endpoint(conf.api_endpoint)
+        if url is None
+        else _endpoint(
+            url,
+            "[vendordata] api_endpoint_for_vms",
+            insecure_http=section.insecure_http,
+        ),
+        window=timedelta(seconds=section.window),
+    )
+
+
+def _endpoint(
+    url: str, option: str = "[DEFAULT] api_endpoint", *, insecure_http: bool = False
+) -> str:
     """Return the URL without a slash at its end; off loopback tokens need TLS under them."""
     parts = urlsplit(url)
     if (
@@ -439,11 +517,11 @@ def _endpoint(url: str) -> str:
         or parts.query
         or parts.fragment
     ):
-        raise ValueError("[DEFAULT] api_endpoint is required: the http(s) URL that callers use")
+        raise ValueError(f"{option} is required: the http(s) URL that callers use")
     if parts.username or parts.password:
-        raise ValueError("[DEFAULT] api_endpoint holds a user or a password")
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        raise ValueError("[DEFAULT] api_endpoint must be https off this machine")
+        raise ValueError(f"{option} holds a user or a password")
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not insecure_http:
+        raise ValueError(f"{option} must be https off this machine")
     return url.rstrip("/")
 
 

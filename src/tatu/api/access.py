@@ -20,6 +20,9 @@ DECIDED_FOR = 1.0
 """Seconds for which a decision stands: then policy files are looked at again."""
 
 _ROLES = ("admin", "manager", "member", "reader")
+_VENDORDATA = "tatu-vendordata"
+"""The role of the one user with which Nova asks; nobody else is it, administrators neither."""
+_EXACT = frozenset({*_ROLES, _VENDORDATA})
 _AUTHORITY = "/v2/authorities/{authority}"
 
 # rule, who by default, what it allows, where it is asked
@@ -154,11 +157,18 @@ _DEFAULTS: tuple[tuple[str, str, str, str], ...] = (
         "Admit a host and get its enrolment token",
         f"POST {_AUTHORITY}/enrolment-tokens",
     ),
+    (
+        "vendordata:create",
+        "vendordata",
+        "Let Nova tell its instances how to enrol",
+        "POST /v2/vendordata/nova",
+    ),
     ("audit_events:list", "manager", "Read the audit chain", "GET /v2/audit-events"),
 )
 _CHECKS = {
     "anyone": "@",
     "self": "rule:admin or user_id:%(user)s",
+    "vendordata": f"role:{_VENDORDATA}",
     **{role: f"rule:{role}" for role in _ROLES},
 }
 
@@ -237,7 +247,7 @@ class Access:
             "roles": [
                 name
                 for name in identity.role_names
-                if name in _ROLES or name.lower() not in _ROLES
+                if name in _EXACT or name.lower() not in _EXACT
             ],
         }
         return bool(self._enforcer.enforce(rule, target, credentials))

@@ -22,6 +22,7 @@ from tatu.api import (
     sign_ins,
     system,
     users,
+    vendordata,
 )
 from tatu.api.bodies import Bodies
 from tatu.api.endpoint import Endpoint
@@ -70,6 +71,7 @@ ROUTES: Mapping[str, Mapping[str, Operation]] = {
     "/v2/hosts": {"GET": hosts.listed},
     f"{_AUTHORITY}/hosts/{{host}}": {"GET": hosts.show, "DELETE": hosts.delete},
     f"{_AUTHORITY}/enrolment-tokens": {"POST": hosts.admit},
+    "/v2/vendordata/nova": {"POST": vendordata.nova},
     "/v2/audit-events": {"GET": audit_events.listed},
     # the embedded directory
     "/v2/projects": {"GET": projects.listed, "POST": projects.create},

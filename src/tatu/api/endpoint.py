@@ -17,14 +17,16 @@ from falcon import Request, Response
 from tatu import ports
 from tatu.api import idempotency, limits
 from tatu.api.operation import Call, NoQuery, Operation, Shared
-from tatu.api.parts import Parts
+from tatu.api.parts import Parts, Rate
 from tatu.api.problems import LengthRequired, TooLarge, UnsupportedMediaType
-from tatu.core.errors import Malformed, NotFound
+from tatu.core.errors import Denied, Malformed, NotFound, TooMany
 from tatu.core.identity import Identity
+from tatu.service.audit import event
 
 _NO_BODY = hashlib.sha256(b"").hexdigest()
 _READS = ("GET", "HEAD")
-_NO_FACTS = ports.Request(method="", path="", body_digest="", headers={})  # nobody to recognize
+_DENIALS = Rate(count=10)
+NO_FACTS = ports.Request(method="", path="", body_digest="", headers={})  # nobody to recognize
 
 
 class Endpoint:
@@ -44,9 +46,9 @@ def _responder(shared: Shared, operation: Operation) -> Callable[..., None]:
 
     def respond(req: Request, resp: Response, **segments: str) -> None:
         length = _length(req, parts.settings.max_body, takes_one=decoder is not None)
-        facts, identity = _NO_FACTS, None
+        facts, identity = NO_FACTS, None
         if not operation.public:
-            facts = _facts(req)
+            facts = facts_of(req)
             # What ended since a token was looked up must not be answered from memory, nor may
             # whoever lost a role, in whatever process, change anything by it.
             cached = (operation.remembered or req.method in _READS) and req.get_header(
@@ -56,16 +58,16 @@ def _responder(shared: Shared, operation: Operation) -> Callable[..., None]:
             req.context.identity = identity
         elif operation.address_rate is not None:
             limits.take_address(parts, req, operation.address_rate)
-        arguments = _path(operation, segments)
+        arguments = path_of(operation, segments)
         if identity is not None:
-            _authorize(parts, operation, identity, arguments)
+            _authorize(parts, operation, identity, arguments, req)
         if operation.query is not NoQuery:
             arguments["query"] = _query(req, operation.query)
         elif req.query_string:
             _query(req, NoQuery)
         if decoder is not None:
             with shared.bodies.place(limits.address(req, parts.settings.trusted_proxies)):
-                body = _read(req, length)
+                body = read_body(req, length)
             facts = replace(facts, body_digest=hashlib.sha256(body).hexdigest())
             arguments["body"] = _body(req, body, decoder)
         resp.status = operation.status
@@ -76,12 +78,36 @@ def _responder(shared: Shared, operation: Operation) -> Callable[..., None]:
 
 
 def _authorize(
-    parts: Parts, operation: Operation, identity: Identity, path: Mapping[str, Any]
+    parts: Parts, operation: Operation, identity: Identity, path: Mapping[str, Any], req: Request
 ) -> None:
     if "authority" in path:
         parts.access.within(identity, path["authority"])
     if operation.rule is not None:
-        parts.access.require(identity, operation.rule, path)
+        try:
+            parts.access.require(identity, operation.rule, path)
+        except Denied:
+            if operation.audited:
+                _audit_denial(parts, operation, identity, req)
+            raise
+
+
+def _audit_denial(parts: Parts, operation: Operation, identity: Identity, req: Request) -> None:
+    """Write down who was not let in, some times: the chain is kept for ever."""
+    try:
+        limits.take(parts, "denials", _DENIALS, identity.issuer, identity.subject)
+    except TooMany:
+        return
+    parts.ledger.audit.append(
+        event(
+            "request.denied",
+            by=identity,
+            at=parts.clock(),
+            subject=operation.name,
+            authority=identity.project,
+            request_id=req.context.request_id,
+            rule=operation.rule,
+        )
+    )
 
 
 def _answer(call: Call, operation: Operation, arguments: Mapping[str, Any]) -> None:
@@ -109,14 +135,16 @@ def _length(req: Request, limit: int, *, takes_one: bool) -> int:
     return length
 
 
-def _read(req: Request, length: int) -> bytes:
+def read_body(req: Request, length: int) -> bytes:
+    """Read a body of that length. Raises `Malformed` for a shorter one."""
     body: bytes = req.bounded_stream.read(length) if length else b""
     if len(body) != length:
         raise Malformed("the body is shorter than its Content-Length")
     return body
 
 
-def _facts(req: Request) -> ports.Request:
+def facts_of(req: Request) -> ports.Request:
+    """Return what an identity driver sees of a request whose body is not read yet."""
     return ports.Request(
         method=req.method,
         path=req.path,
@@ -125,8 +153,8 @@ def _facts(req: Request) -> ports.Request:
     )
 
 
-def _path(operation: Operation, segments: Mapping[str, str]) -> dict[str, Any]:
-    """Read the parts of the path; what none could ever be is not there."""
+def path_of(operation: Operation, segments: Mapping[str, str]) -> dict[str, Any]:
+    """Read the parts of the path; what none could ever be is not there: `NotFound`."""
     try:
         return {
             name: msgspec.convert(segments[name], kind, strict=False)

@@ -82,6 +82,7 @@ class Operation:
     are told may be another afterwards.  `media` is set where the answer is not JSON.
     `address_rate` names the one of `Rates` that counts addresses, before a body is read.  A caller
     is `remembered` also for a change, where its commit is compared with what ended since (S4).
+    With `audited` whoever the rule does not let in is written down.
     """
 
     function: Callable[..., Any]
@@ -93,6 +94,7 @@ class Operation:
     media: str
     address_rate: str | None
     remembered: bool
+    audited: bool
     path: Mapping[str, Any]
     body: type[msgspec.Struct] | None
     query: type[msgspec.Struct]
@@ -120,6 +122,7 @@ def operation(
     media: str = "application/json",
     address_rate: str | None = None,
     remembered: bool = False,
+    audited: bool = False,
 ) -> Callable[[Callable[..., Any]], Operation]:
     """Make an operation of a function."""
 
@@ -137,6 +140,7 @@ def operation(
             media=media,
             address_rate=address_rate,
             remembered=remembered,
+            audited=audited,
             body=hints.pop("body", None),
             query=hints.pop("query", NoQuery),
             path=hints,

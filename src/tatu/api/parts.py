@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from tatu.api.access import Access
+from tatu.config import OriginalWire
 from tatu.core.policy import Network
 from tatu.ports import Clock, IdentityProvider, Ledger
 from tatu.service.admission import Admissions
 from tatu.service.authorities import Authorities
 from tatu.service.directory import Administration
 from tatu.service.enrolment import Enrolment
+from tatu.service.instances import Instances
 from tatu.service.issuance import Issuance
 from tatu.service.revocation import Revocation
 from tatu.service.signin import SignIn
@@ -58,6 +60,7 @@ class Settings:
     threads: int = 64
     trusted_proxies: tuple[Network, ...]
     rates: Rates
+    original_wire: OriginalWire
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,7 @@ class Parts:
     issuance: Issuance
     authorities: Authorities
     admissions: Admissions
+    instances: Instances
     enrolment: Enrolment
     revocation: Revocation
     statements: Statements

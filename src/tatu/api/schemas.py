@@ -19,6 +19,9 @@ _EDGE = rf"[^\s{_CONTROLS}]"
 Id = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,63}}{_END}")]
 # as `core.host.host_id` has it; of digits alone it would be read as an address
 HostId = Annotated[str, Meta(pattern=rf"^(?![0-9]+$)[a-z0-9][a-z0-9-]{{0,62}}{_END}")]
+InstanceId = Annotated[
+    str, Meta(pattern=rf"^[0-9A-Fa-f]{{8}}(-?)([0-9A-Fa-f]{{4}}\1){{3}}[0-9A-Fa-f]{{12}}{_END}")
+]
 Name = Annotated[
     str, Meta(pattern=rf"^{_EDGE}([^{_CONTROLS}]{{0,126}}{_EDGE})?{_END}", max_length=128)
 ]
@@ -539,6 +542,30 @@ class EnrolmentTokenShown(Answer):
     token: str
     host: HostShown
     expires_at: datetime
+
+
+# --- instances --------------------------------------------------------------------------------
+
+
+class VendordataRequest(Struct, rename={"project_id": "project-id", "instance_id": "instance-id"}):
+    """What Nova tells of an instance; the rest of it, user data too, is dropped unread (S21)."""
+
+    project_id: Id
+    instance_id: InstanceId
+
+
+class VendordataShown(Answer):
+    """What an instance is told: data, and no code. A token is there only while it can be redeemed.
+
+    `version` is that of this form; the statement keys are the current and the next (S2).
+    """
+
+    version: int
+    authority: str
+    host: str
+    url: str
+    statement_keys: list[str]
+    token: str | None = None
 
 
 # --- the embedded directory -------------------------------------------------------------------
