@@ -33,7 +33,7 @@ _OTHERS = "tatu:user_certificates:list_project"
 @operation(rule="tatu:user_certificates:create", status=201, kept=True, remembered=True)
 def create(call: Call, authority: Id, body: UserCertificateRequest) -> CertificateShown:
     """Issue a user certificate."""
-    _count(call)
+    count(call)
     issued = call.parts.issuance.user_certificate(
         call.facts,
         call.caller,
@@ -49,7 +49,7 @@ def create(call: Call, authority: Id, body: UserCertificateRequest) -> Certifica
 def create_batch(call: Call, authority: Id, body: BatchRequest) -> BatchShown:
     """Issue up to 100 user certificates, each for itself."""
     for _ in body.items:
-        _count(call)
+        count(call)
     found = call.parts.issuance.batch(
         call.facts,
         call.caller,
@@ -137,7 +137,8 @@ def status(call: Call, authority: Id, serial: Serial) -> CertificateStatus:
     )
 
 
-def _count(call: Call) -> None:
+def count(call: Call) -> None:
+    """Count a certificate against the caller's limit; raises `TooMany`."""
     caller = call.caller
     rate = call.parts.settings.rates.certificates_account
     limits.take(call.parts, "certificates", rate, caller.issuer, caller.subject)

@@ -22,8 +22,7 @@ def create(call: Call, authority: Id, body: RevocationRequest) -> RevocationShow
     whoever uses it, which ends somebody else's certificate for the same key too (security.md S6).
     """
     _one_of(body)
-    rate, caller = call.parts.settings.rates.revocations_account, call.caller
-    limits.take(call.parts, "revocations", rate, caller.issuer, caller.subject)
+    count(call)
     selector = _own(call, authority, body) or _anybodys(call, authority, body)
     done = call.parts.revocation.revoke(
         call.caller, selector, body.reason, request_id=call.request_id
@@ -56,6 +55,12 @@ def list_blocks(call: Call, authority: Id) -> BlockList:
 def lift_block(call: Call, authority: Id, block: BlockId) -> None:
     """Lift a block; certificates stay revoked."""
     call.parts.revocation.clear_block(call.caller, authority, block, request_id=call.request_id)
+
+
+def count(call: Call) -> None:
+    """Count a revocation against the caller's limit; raises `TooMany`."""
+    rate, caller = call.parts.settings.rates.revocations_account, call.caller
+    limits.take(call.parts, "revocations", rate, caller.issuer, caller.subject)
 
 
 def _one_of(body: RevocationRequest) -> None:
