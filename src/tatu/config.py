@@ -130,7 +130,7 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
         cfg.BoolOpt(
             "enabled",
             default=False,
-            help="Serve /v1, the wire of the first Tatu, to its clients. It asks for no proof of the"
+            help="Serve /v1, the wire of the first Tatu, to its clients. It asks no proof of the"
             " keys that it certifies.",
         ),
         cfg.BoolOpt(
