@@ -30,6 +30,14 @@ def test_a_driver_gets_its_section_and_the_ports_that_it_names():
     assert loading.build(driver, conf, ports) == (3, conf, "a clock")
 
 
+def test_a_driver_needs_no_option_of_its_own():
+    driver = Driver(section="mine", options=(), build=lambda options: "built")
+    conf = cfg.ConfigOpts()
+    loading.register(driver, conf)
+    conf([], default_config_files=[], default_config_dirs=[])
+    assert loading.build(driver, conf, {}) == "built"
+
+
 def test_what_a_drivers_library_reads_is_registered_after_the_drivers_own_options():
     def prepare(conf):
         conf.register_opt(cfg.IntOpt("width", default=conf.mine.depth), group="library")

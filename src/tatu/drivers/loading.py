@@ -58,6 +58,7 @@ def find(port: str, name: str) -> Driver[Any]:
 
 def register(driver: Driver[Any], conf: cfg.ConfigOpts) -> None:
     """Let the configuration know what the driver and its library read. Raises `Malformed`."""
+    conf.register_group(cfg.OptGroup(driver.section))  # also for a driver without options
     conf.register_opts(driver.options, group=driver.section)
     with _reading():
         driver.prepare(conf)
