@@ -135,11 +135,11 @@ class Inventory(Protocol):
     """Tells which machines the cloud has, and what they are called."""
 
     @abstractmethod
-    def instance(self, instance_id: str) -> Instance:
-        """Return an instance, with the names and addresses that are bound to it now (S8).
+    def instance(self, instance_id: str, *, project: str) -> Instance:
+        """Return an instance of a project, with the addresses that are bound to it now (S8).
 
-        Raises `NotFound` only when the cloud says of this very id that it is not there, and
-        `Unavailable` for all else that is no answer.
+        Raises `NotFound` only when the cloud says of this very id that the project has no such
+        instance, and `Unavailable` for all else that is no answer.
         """
 
     @abstractmethod
@@ -601,16 +601,23 @@ class Hosts(Protocol):
 
     @abstractmethod
     def admit(
-        self, host: Host, event: Event, *, mark: int = 0, topics: frozenset[Topic] = frozenset()
+        self,
+        host: Host,
+        event: Event,
+        *,
+        mark: int = 0,
+        topics: frozenset[Topic] = frozenset(),
+        stands: Callable[[Host], bool] | None = None,
     ) -> Host:
         """Add a host, or open the next epoch of a known one (its keys must be proven anew).
 
-        A cut-off with one of these topics closes the admission; one newer than the mark raises
-        `PermissionEnded`.
+        A known host of which `stands` is true only becomes `legacy` if that is wanted: of many who
+        admit it at once, one does. A cut-off with one of these topics closes the admission; one newer than the mark
+        raises `PermissionEnded`.
 
         Its certificates that name what it holds no more are revoked in the same commit (S8).
-        Raises `Conflict` when another live host of the authority holds one of its names or
-        addresses.
+        Raises `Taken` when another live host of the authority holds one of its names or
+        addresses, `Gone` when the authority is retired.
         """
 
     @abstractmethod
@@ -650,7 +657,7 @@ class Hosts(Protocol):
         """Give a host what the inventory says it is called now, within the same epoch (S8).
 
         Its certificates that name more are revoked in the same commit, and renewal is due when
-        what it is called has changed. No change, no event. Raises `NotFound`, or `Conflict` when
+        what it is called has changed. No change, no event. Raises `NotFound`, or `Taken` when
         another live host holds one of the names or addresses.
         """
 
@@ -1006,6 +1013,21 @@ class Holds(Protocol):
         """Let go of what was found to be no loss, or has become one. Idempotent."""
 
 
+class Leases(Protocol):
+    """What one process of a deployment does at a time."""
+
+    @abstractmethod
+    def take(self, name: str, holder: str, *, now: datetime, until: datetime) -> bool:
+        """Take a lease that nobody else has `now`, or keep one's own, until a later time.
+
+        Return whether it is the holder's. Whoever dies with it lets go of it at that time.
+        """
+
+    @abstractmethod
+    def release(self, name: str, holder: str) -> None:
+        """Give a lease up; no error when it is another's by now."""
+
+
 class Ledger(Protocol):
     """The parts together, and what is true of the whole."""
 
@@ -1016,6 +1038,7 @@ class Ledger(Protocol):
     publications: Publications
     hosts: Hosts
     holds: Holds
+    leases: Leases
     directory: Directory
     sign_ins: SignIns
     secrets: Secrets

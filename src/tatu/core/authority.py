@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from tatu.core.errors import Conflict
+from tatu.core.errors import Conflict, Gone
 from tatu.core.keys import PublicKey
 
 
@@ -81,6 +81,9 @@ SKEW = timedelta(hours=48)
 """Expired certificates stay in the KRL this long: a host's clock may be slow (security.md S18)."""
 
 
+RETIRED = "the project of this authority was deleted"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Authority:
     """One project's CA; `id` is the project's id.
@@ -96,6 +99,11 @@ class Authority:
     created_at: datetime
     revision: int = 0
     retired_at: datetime | None = None
+
+    def check_not_retired(self) -> None:
+        """Raise `Gone` for an authority that issues and admits nothing any more."""
+        if self.retired_at is not None:
+            raise Gone(RETIRED)
 
     def active(self, purpose: Purpose) -> AuthorityKey:
         """Return the key that signs for a purpose; raises `Conflict` when none does."""

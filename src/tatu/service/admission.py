@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tatu.core import enrolment, host, losses
+from tatu.core.authority import Authority
 from tatu.core.enrolment import EnrolmentToken
 from tatu.core.errors import Denied, Malformed, NotFound
 from tatu.core.host import Host
@@ -50,18 +51,21 @@ class Admissions:
         names: tuple[str, ...] | None = None,
         addresses: tuple[str, ...] | None = None,
         validity: timedelta | None = None,
+        legacy: bool = False,
         request_id: str,
     ) -> Admission:
         """Admit a host, or admit it again, and return its one-time token.
 
         A host that is admitted again keeps the names and addresses that are not given (None).
         Without names it is called by its id. While the token of an epoch is unused and not
-        expired, the same question gets the same token; any other opens the next epoch. Raises
-        `NotFound` for no authority, `Malformed`, `Denied` for a name outside of the DNS suffix,
-        `Conflict` when another live host holds a name or address.
+        expired, the same question gets the same token; any other opens the next epoch. A `legacy`
+        host may enrol over the original's wire, by `legacy_token_of`. Raises
+        `NotFound` for no authority, `Gone` for a retired one, `Malformed`, `Denied` for a name
+        outside of the DNS suffix, `Conflict` when another live host holds a name or address.
         """
         snapshot = self.ledger.authorities.snapshot(authority_id)
         authority = snapshot.authority
+        authority.check_not_retired()
         if host_id in snapshot.blocked_hosts:
             raise Denied(BLOCKED)
         now = self.clock()
@@ -78,8 +82,10 @@ class Admissions:
             epoch=1,
             admitted_until=now + self._validity(validity),
             created_at=now,
+            instance=known is not None and known.instance,
+            legacy=legacy,
         )
-        found = _unredeemed(known, wanted, now) or self.ledger.hosts.admit(
+        found = self.ledger.hosts.admit(
             wanted,
             event(
                 "host.admitted",
@@ -93,14 +99,9 @@ class Admissions:
             ),
             mark=identity.mark,
             topics=losses.topics(identity),
+            stands=lambda host: _stands(host, wanted, now),
         )
-        token = EnrolmentToken(
-            url=self.settings.url,
-            authority=authority_id,
-            host=found.id,
-            secret=secret_of(self.keystore, authority_id, found.id, found.epoch),
-            trust=enrolment.trust_digest(statement_keys(authority)),
-        )
+        token = token_of(self.keystore, self.settings.url, authority, found)
         return Admission(token=token, host=found)
 
     def _validity(self, wanted: timedelta | None) -> timedelta:
@@ -118,11 +119,24 @@ class Admissions:
             return None
 
 
-def _unredeemed(known: Host | None, wanted: Host, now: datetime) -> Host | None:
-    """Return the known host when its token is still to be redeemed and says what is wanted."""
-    if known is None or known.principals != wanted.principals:
-        return None
-    return known if not known.host_keys and now < known.admitted_until else None
+def _stands(known: Host, wanted: Host, now: datetime) -> bool:
+    """Whether the known host's token is still to be redeemed and says what is wanted."""
+    return (
+        known.principals == wanted.principals
+        and not known.host_keys
+        and now < known.admitted_until
+    )
+
+
+def token_of(keystore: KeyStore, url: str, authority: Authority, found: Host) -> EnrolmentToken:
+    """Return the token of a host's epoch, the same each time. Raises `Unavailable`."""
+    return EnrolmentToken(
+        url=url,
+        authority=authority.id,
+        host=found.id,
+        secret=secret_of(keystore, authority.id, found.id, found.epoch),
+        trust=enrolment.trust_digest(statement_keys(authority)),
+    )
 
 
 def secret_of(keystore: KeyStore, authority: str, host_id: str, epoch: int) -> bytes:

@@ -276,7 +276,9 @@ class Authorities:
             raise Malformed(f"{suffix!r} is no DNS suffix: two or more lower-case labels")
         for other in self._all():
             theirs = other.profile.dns_suffix
-            if other.id != authority_id and theirs and _overlap(suffix, theirs):
+            if other.id == authority_id or other.retired_at:
+                continue  # the names of a retired one are free
+            if theirs and _overlap(suffix, theirs):
                 raise Conflict(f"the DNS suffix {suffix!r} overlaps another authority's")
         return profile
 

@@ -1,5 +1,6 @@
 """Enrolment: an admitted machine proves itself once and gets host certificates (S8, S11)."""
 
+import hmac
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from tatu.ports import (
     Snapshot,
     Verifier,
 )
-from tatu.service.admission import BLOCKED, secret_of
+from tatu.service.admission import BLOCKED, legacy_token_of, secret_of
 from tatu.service.audit import event
 from tatu.service.issuance import NONCE, listed
 from tatu.service.paging import every
@@ -63,6 +64,10 @@ class Answer:
 
     text: str
     mac: str
+
+
+class OtherKeys(Conflict):
+    """The host has enrolled with other keys: whoever comes with these is a clone of it."""
 
 
 class Unproven(Denied):
@@ -108,15 +113,67 @@ class Enrolment:
         except PermissionEnded:  # maybe an older loss than this admission: look again, once
             return self._redeem(redemption, count, request_id)
 
+    def redeem_legacy(
+        self,
+        host_ids: Sequence[str],
+        token: str,
+        host_key: PublicKey,
+        *,
+        scope: Sequence[str] | None,
+        count: Callable[[], None] = lambda: None,
+        request_id: str,
+    ) -> tuple[Host, LedgerCertificate]:
+        """Enrol the one key of a host by the token of the original's wire, and certify it.
+
+        That wire sends the token and proves no key: whoever has the token first is the host, so
+        only hosts admitted for it (`legacy`) are looked at, by any of the ids that mean the same.
+        The key that is enrolled may come again as long as the host is there, and gets the
+        certificate that stands, or another when that has lived half of its life: the wire has no
+        renewal. `scope` confines to authorities. Raises `NotFound` for no such host, `Unproven`
+        for another token or one that expired, `OtherKeys` or another `Conflict` for another
+        key, `Denied` for a blocked host, `Malformed`, `Unavailable`.
+        """
+
+        def redeem() -> tuple[Host, LedgerCertificate]:
+            found = self._proven_legacy(host_ids, token, scope, request_id)
+            count()
+            snapshot = self.ledger.authorities.snapshot(found.authority)
+            self._check_admissible(snapshot, found)
+            found = self._bind((host_key,), found, request_id)
+            certificate = self._certificate(snapshot, found, host_key, request_id)
+            self._end_others(found, [certificate], request_id)
+            return found, certificate
+
+        try:
+            return redeem()
+        except PermissionEnded:  # as in `redeem`
+            return redeem()
+
+    def _proven_legacy(
+        self, host_ids: Sequence[str], token: str, scope: Sequence[str] | None, request_id: str
+    ) -> Host:
+        page = partial(self.ledger.hosts.list, authorities=scope, ids=host_ids)
+        named = [found for found in every(page) if found.legacy]
+        for found in named:
+            expected = legacy_token_of(self.keystore, found).encode()
+            if hmac.compare_digest(expected, token.encode("utf-8", "surrogatepass")) and (
+                found.host_keys or self.clock() < found.admitted_until
+            ):
+                return found
+        for found in named:
+            self._audit_denial(found, request_id)
+        if named:
+            raise Unproven(known=True)
+        raise NotFound("no host of this id may enrol by such a token")
+
     def _redeem(
         self, redemption: Redemption, count: Callable[[], None], request_id: str
     ) -> Answer:
         secret, snapshot, found = self._proven(redemption, request_id)
         count()
-        if found.id in snapshot.blocked_hosts:
-            raise Denied(BLOCKED)
+        self._check_admissible(snapshot, found)
         self._check_signatures(redemption)
-        found = self._bind(redemption, found, request_id)
+        found = self._bind(redemption.host_keys, found, request_id)
         certificates = [
             self._certificate(snapshot, found, key, request_id) for key in redemption.host_keys
         ]
@@ -182,6 +239,11 @@ class Enrolment:
             host_keys=redemption.host_keys,
         )
 
+    def _check_admissible(self, snapshot: Snapshot, found: Host) -> None:
+        snapshot.authority.check_not_retired()
+        if found.id in snapshot.blocked_hosts:
+            raise Denied(BLOCKED)
+
     def _check_signatures(self, redemption: Redemption) -> None:
         keys = redemption.host_keys
         if not _NONCE.fullmatch(redemption.nonce):
@@ -200,9 +262,9 @@ class Enrolment:
             signed = signature.signed_bytes(Namespace.ENROL, message)
             self.verifier.verify(key, signature.signature, signed)
 
-    def _check_purposes(self, redemption: Redemption, found: Host) -> None:
+    def _check_purposes(self, host_keys: Sequence[PublicKey], found: Host) -> None:
         """Refuse keys that are something else, or another host's (S1): a copied disk has both."""
-        for key in redemption.host_keys:
+        for key in host_keys:
             purposes = self.ledger.purposes_of(key)
             if other := purposes - {"host"}:
                 raise Conflict(
@@ -214,7 +276,7 @@ class Enrolment:
             ):
                 raise Conflict(f"host key {key.fingerprint} is another host's")
 
-    def _bind(self, redemption: Redemption, found: Host, request_id: str) -> Host:
+    def _bind(self, host_keys: Sequence[PublicKey], found: Host, request_id: str) -> Host:
         def told(action: str) -> Event:
             return event(
                 action,
@@ -223,16 +285,17 @@ class Enrolment:
                 subject=found.id,
                 authority=found.authority,
                 request_id=request_id,
-                host_keys=[key.fingerprint for key in redemption.host_keys],
+                host_keys=[key.fingerprint for key in host_keys],
+                **({"wire": "v1"} if found.legacy else {}),
             )
 
         try:
-            self._check_purposes(redemption, found)
+            self._check_purposes(host_keys, found)
             return self.ledger.hosts.enrol(
                 found.authority,
                 found.id,
                 found.epoch,
-                [key.line for key in redemption.host_keys],
+                [key.line for key in host_keys],
                 told("host.enrolled"),
             )
         except Gone as error:

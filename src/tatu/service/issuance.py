@@ -3,16 +3,19 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from tatu.core import lint, losses, policy
 from tatu.core.authority import Purpose
 from tatu.core.certificate import CertificateToSign, CertificateType
 from tatu.core.errors import Denied, Malformed, PermissionEnded, TatuError, Unauthenticated
 from tatu.core.identity import Identity
+from tatu.core.keys import PublicKey
 from tatu.core.policy import Grant, Wanted
 from tatu.core.principals import LeftOut, RoleMap
 from tatu.core.sshsig import Namespace, SshSignature
 from tatu.ports import (
+    CertificateFilter,
     Clock,
     IdentityProvider,
     IssuedCertificate,
@@ -25,6 +28,7 @@ from tatu.ports import (
     Verifier,
 )
 from tatu.service.audit import event
+from tatu.service.paging import every
 
 MAX_BATCH = 100
 NONCE = 32
@@ -59,13 +63,14 @@ class Issuance:
         identity: Identity,
         authority_id: str,
         wanted: Wanted,
-        proof: str,
+        proof: str | None,
         *,
         request_id: str,
     ) -> Issued:
         """Issue a certificate; on return its ledger row is durable.
 
-        `proof` is the subject key's armored SSHSIG (`subject@tatu`) over the request (S6).
+        `proof` is the subject key's armored SSHSIG (`subject@tatu`) over the request (S6); None is
+        for the original's wire alone, which has no place for one: its event says so.
         Raises `NotFound` for no authority, `Denied` (audited), `Malformed`, `Conflict` when the
         authority has no active key, or `Unavailable`: then nothing was issued.
         """
@@ -124,19 +129,44 @@ class Issuance:
         with ThreadPoolExecutor(min(_BATCH_THREADS, len(items))) as pool:
             return tuple(pool.map(one, items))
 
+    def standing(
+        self, identity: Identity, authority_id: str, subject_key: PublicKey
+    ) -> LedgerCertificate | None:
+        """Return the caller's live certificate for a key when a new one would say the same.
+
+        Raises `NotFound` for no authority, `Conflict` when it has no active key.
+        """
+        authority = self.ledger.authorities.snapshot(authority_id).authority
+        signature_key = authority.active(Purpose.USER).public_key.fingerprint
+        principals = tuple(sorted(self.role_map.of(identity.roles).given))
+        wanted = CertificateFilter(
+            authorities=(authority_id,),
+            type=CertificateType.USER,
+            subject=identity.subject,
+            subject_key=subject_key.fingerprint,
+            live_at=self.clock(),
+            revoked=False,
+        )
+        for found in every(partial(self.ledger.certificates.list, wanted)):
+            if found.principals == principals and found.signature_key == signature_key:
+                return found
+        return None
+
     def _issue(
         self,
         identity: Identity,
         authority_id: str,
         wanted: Wanted,
-        proof: str,
+        proof: str | None,
         request_id: str,
     ) -> Issued:
         snapshot = self.ledger.authorities.snapshot(authority_id)
+        snapshot.authority.check_not_retired()
         now = self.clock().replace(microsecond=0)
         grant = policy.decide(snapshot.authority, identity, wanted, self.role_map, now)
         self._check_blocks(snapshot, identity, wanted)
-        self._check_proof(snapshot, identity, wanted, proof)
+        if proof is not None:
+            self._check_proof(snapshot, identity, wanted, proof)
         self._check_purposes(wanted)
         signature_key = snapshot.authority.active(Purpose.USER)
         serial = self.ledger.certificates.reserve(authority_id)
@@ -180,6 +210,7 @@ class Issuance:
                 authority=authority_id,
                 request_id=request_id,
                 left_out=_told(grant),
+                **({"wire": "v1"} if proof is None else {}),
             ),
         )
         return Issued(certificate=listed(issued), left_out=grant.left_out)
@@ -244,4 +275,5 @@ def listed(issued: IssuedCertificate) -> LedgerCertificate:
         revoked_at=None,
         revoked_reason=None,
         revoked_by=None,
+        origin=issued.origin,
     )

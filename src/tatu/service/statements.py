@@ -9,13 +9,14 @@ from datetime import UTC, datetime, timedelta
 from tatu.core import krl, statement
 from tatu.core.authority import (
     MAX_HOST_VALIDITY,
+    RETIRED,
     SKEW,
     Authority,
     AuthorityKey,
     KeyState,
     Purpose,
 )
-from tatu.core.errors import Conflict, Unavailable
+from tatu.core.errors import Conflict, Gone, Unavailable
 from tatu.core.keys import PublicKey
 from tatu.core.krl import Krl, Serials
 from tatu.core.principals import RoleMap
@@ -56,8 +57,9 @@ class Statements:
     def newest(self, authority_id: str) -> Publication:
         """Return the newest statement: all that was revoked before this call is in its KRL.
 
-        Raises `NotFound` for no authority, `Unavailable`, or `Conflict` when there is nothing
-        that could be stated: no key, no account.
+        Raises `NotFound` for no authority, `Unavailable`, `Conflict` when there is nothing that
+        could be stated (no key, no account), or `Gone` when an authority is retired for so long
+        that no certificate of a host can remain.
         """
         found = self._current(authority_id)
         if found is not None:
@@ -79,7 +81,7 @@ class Statements:
         """
         try:
             return self.newest(authority_id)
-        except (Conflict, Unavailable):
+        except (Conflict, Gone, Unavailable):
             return None
 
     def announced_for(self, authority_id: str, key: AuthorityKey) -> timedelta | None:
@@ -125,6 +127,7 @@ class Statements:
             return  # another process built it since the caller looked
         now = self.clock().replace(microsecond=0)
         authority = self.ledger.authorities.get(authority_id)
+        _check_hosts_remain(authority, now)
         facts = self.ledger.revocations.facts(authority_id, now)
         krl_version, krl_bytes, is_new = self._krl(authority_id, facts, last)
         accounts, sudo = self._accounts(last)
@@ -221,6 +224,11 @@ def trusted_keys(authority: Authority, purpose: Purpose, now: datetime) -> tuple
         for key in authority.trusted(purpose)
         if key.retired_at is None or now < key.retired_at + longest
     )
+
+
+def _check_hosts_remain(authority: Authority, now: datetime) -> None:
+    if authority.retired_at and now >= authority.retired_at + MAX_HOST_VALIDITY + SKEW:
+        raise Gone(RETIRED)
 
 
 def _encoded(version: int, facts: RevocationFacts) -> bytes:

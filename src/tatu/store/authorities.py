@@ -8,16 +8,18 @@ from dataclasses import asdict, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, and_, insert, select, update
 
 from tatu.core import losses
 from tatu.core.audit import Event
-from tatu.core.authority import Authority, AuthorityKey, KeyState, Profile, Purpose
+from tatu.core.authority import SKEW, Authority, AuthorityKey, KeyState, Profile, Purpose
 from tatu.core.errors import Conflict, NotFound
 from tatu.ports import Authorities, Page, Snapshot
 from tatu.store import columns
 from tatu.store.database import Change, Database
-from tatu.store.tables import authorities, authority_keys, blocks, chain
+from tatu.store.retiring import retire
+from tatu.store.tables import authorities, authority_keys, blocks, certificates, chain, holds
+from tatu.store.told import by, ranges
 
 SNAPSHOT_AGE = 5.0
 """Seconds that a snapshot is used; its mark makes an old one harmless (security.md S4)."""
@@ -171,6 +173,43 @@ class SqlAuthorities(Authorities):
 
         return self._change(work)
 
+    def retire(self, authority_id: str, event: Event) -> Authority:
+        """End an authority, with all that it certified and admitted."""
+
+        def work(change: Change) -> Authority:
+            found = read(change.connection, authority_id)
+            if found.retired_at is not None:
+                return found
+            live = and_(
+                certificates.c.authority == authority_id,
+                certificates.c.revoked_at.is_(None),
+                # a slow clock takes what has expired for live (S18)
+                certificates.c.valid_before > event.at - SKEW,
+            )
+            serials = change.connection.scalars(select(certificates.c.serial).where(live)).all()
+            change.connection.execute(
+                update(certificates)
+                .where(live)
+                .values(
+                    revoked_at=event.at,
+                    revoked_reason=event.action,
+                    revoked_by=by(event.actor),
+                )
+            )
+            retire(change.connection, authority_id, event.at)
+            facts: dict[str, object] = {
+                "retired": True,
+                "revoked": {authority_id: ranges(serials)},
+                "reason": event.action,
+                **change.cut_off(
+                    [losses.project(authority_id)], event.action, event.at, swept=True
+                ),
+            }
+            change.append(event, **facts)
+            return read(change.connection, authority_id)
+
+        return self._change(work)
+
     def touch(self) -> None:
         """Grow every revision."""
         self._change(
@@ -196,11 +235,17 @@ class SqlAuthorities(Authorities):
             )
             for kind, value in connection.execute(query):
                 blocked[kind].add(value)
+            held = connection.scalars(
+                select(holds.c.value).where(
+                    holds.c.authority == authority_id, holds.c.kind == "user"
+                )
+            ).all()
         return Snapshot(
             authority=authority,
             blocked_users=frozenset(blocked["user"]),
             blocked_keys=frozenset(blocked["subject-key"]),
             blocked_hosts=frozenset(blocked["host"]),
+            held_users=frozenset(held),
             mark=mark,
         )
 
@@ -322,6 +367,7 @@ def _authority(row: Row[Any], keys: tuple[AuthorityKey, ...]) -> Authority:
         keys=keys,
         created_at=row.created_at,
         revision=row.revision,
+        retired_at=row.retired_at,
     )
 
 

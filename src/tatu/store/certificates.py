@@ -46,6 +46,7 @@ _TOLD = (
     "user_name",
     "roles",
     "host",
+    "origin",
 )
 """What an event tells of its certificate, so that the row can be made again after a restore."""
 
@@ -160,6 +161,7 @@ def _row(issued: IssuedCertificate) -> dict[str, Any]:
         "user_name": issued.user_name,
         "roles": columns.dump(issued.roles),
         "host": issued.host or None,
+        "origin": issued.origin or None,
         "blob": issued.certificate.blob,
         "revoked_at": None,
         "revoked_reason": None,
@@ -201,6 +203,7 @@ def _conditions(wanted: CertificateFilter) -> list[ColumnElement[bool]]:
         (table.c.subject_key, wanted.subject_key),
         (table.c.host, wanted.host),
         (table.c.serial, wanted.serial),
+        (table.c.origin, wanted.origin),
     ):
         if value is not None:
             conditions.append(column == value)
@@ -243,6 +246,7 @@ def _certificate(row: Row[Any]) -> LedgerCertificate:
         revoked_at=row.key_revoked_at if with_key else row.revoked_at,
         revoked_reason=WITH_KEY if with_key else row.revoked_reason,
         revoked_by=row.revoked_by,
+        origin=row.origin or "",
     )
 
 

@@ -8,7 +8,8 @@ from sqlalchemy import Connection, Row, and_, delete, insert, select, tuple_, up
 
 from tatu.core import losses
 from tatu.core.audit import Event
-from tatu.core.errors import Conflict, Gone, Malformed, NotFound, PermissionEnded
+from tatu.core.authority import RETIRED
+from tatu.core.errors import Conflict, Gone, Malformed, NotFound, PermissionEnded, Taken
 from tatu.core.host import Host
 from tatu.core.losses import Topic
 from tatu.ports import Hosts, Page
@@ -16,7 +17,7 @@ from tatu.store import columns
 from tatu.store.authorities import Snapshots
 from tatu.store.database import Change, Database
 from tatu.store.revocations import revoke_listed
-from tatu.store.tables import certificates, cut_offs, host_principals
+from tatu.store.tables import authorities, certificates, cut_offs, host_principals
 from tatu.store.tables import hosts as table
 from tatu.store.told import by, ranges
 
@@ -31,7 +32,13 @@ class SqlHosts(Hosts):
         self._snapshots = snapshots
 
     def admit(
-        self, host: Host, event: Event, *, mark: int = 0, topics: frozenset[Topic] = frozenset()
+        self,
+        host: Host,
+        event: Event,
+        *,
+        mark: int = 0,
+        topics: frozenset[Topic] = frozenset(),
+        stands: Callable[[Host], bool] | None = None,
     ) -> Host:
         """Add a host, or open the next epoch of a known one."""
         stored = {"admitted_topics": columns.dump(sorted(topics))}
@@ -40,7 +47,10 @@ class SqlHosts(Hosts):
             newer = select(cut_offs.c.topic).where(cut_offs.c.mark > mark)
             if topics and topics.intersection(change.connection.scalars(newer)):
                 raise PermissionEnded("a permission ended while the host was being admitted")
+            _check_authority(change.connection, host.authority)
             known = _find(change.connection, host.authority, host.id)
+            if known and stands and known.deleted_at is None and stands(known):
+                return _kept(change, known, host, event)
             epoch = 1 if known is None else known.epoch + 1
             admitted = replace(
                 host,
@@ -50,6 +60,8 @@ class SqlHosts(Hosts):
                 enrolled_at=None,
                 deleted_at=None,
                 refused_at=None,
+                admitted_at=event.at,
+                renewal_due_at=None,
             )
             _hold_principals(change.connection, admitted)
             if known is None:
@@ -113,8 +125,13 @@ class SqlHosts(Hosts):
             if host.epoch != epoch:
                 raise Gone(f"host {host_id!r} was admitted again: its token is no more")
             if host.host_keys:
-                if set(host.host_keys) == set(keys):
+                if set(host.host_keys) == set(keys) and host.renewal_due_at is None:
                     return host
+                if set(host.host_keys) == set(keys):
+                    renewed = replace(host, renewal_due_at=None)
+                    _update(change.connection, renewed)
+                    change.append(event)
+                    return renewed
                 raise Conflict(f"host {host_id!r} is enrolled with other keys")
             if event.at >= host.admitted_until:
                 raise Gone(f"the admission of host {host_id!r} ended")
@@ -122,6 +139,37 @@ class SqlHosts(Hosts):
             _update(change.connection, enrolled)
             change.append(event)
             return enrolled
+
+        return self._change(work)
+
+    def rebind(
+        self,
+        authority_id: str,
+        host_id: str,
+        *,
+        names: Sequence[str],
+        addresses: Sequence[str],
+        event: Event,
+    ) -> Host:
+        """Give a host what it is called now."""
+
+        def work(change: Change) -> Host:
+            host = _live(change.connection, authority_id, host_id)
+            bound = replace(host, names=tuple(names), addresses=tuple(addresses))
+            if set(bound.principals) == set(host.principals):
+                return host
+            if host.host_keys:
+                bound = replace(bound, renewal_due_at=host.renewal_due_at or event.at)
+            _hold_principals(change.connection, bound)
+            _update(change.connection, bound)
+            # what is being made by the old names must not be recorded
+            mine = [losses.host(authority_id, host_id)]
+            facts: dict[str, object] = {
+                **change.cut_off(mine, event.action, event.at, swept=True),
+                **_revoke_beyond(change.connection, bound.principals, bound, event),
+            }
+            change.append(event, **facts)
+            return bound
 
         return self._change(work)
 
@@ -158,6 +206,22 @@ class SqlHosts(Hosts):
             self._snapshots.forget()
 
 
+def _kept(change: Change, known: Host, wanted: Host, event: Event) -> Host:
+    """Return a host that stands; until it enrols it may be opened to the original's wire."""
+    if known.legacy or known.host_keys or not wanted.legacy:
+        return known
+    opened = replace(known, legacy=True)
+    _update(change.connection, opened)
+    change.append(event)
+    return opened
+
+
+def _check_authority(connection: Connection, authority_id: str) -> None:
+    query = select(authorities.c.retired_at).where(authorities.c.id == authority_id)
+    if connection.scalar(query) is not None:
+        raise Gone(RETIRED)
+
+
 def _hold_principals(connection: Connection, host: Host) -> None:
     """Take the principals for this host alone; raises `Conflict` when another has one."""
     connection.execute(delete(host_principals).where(_holder(host)))
@@ -171,7 +235,7 @@ def _hold_principals(connection: Connection, host: Host) -> None:
         .limit(1)
     ).one_or_none()
     if taken is not None:
-        raise Conflict(f"{taken.principal!r} is held by host {taken.host!r}")
+        raise Taken(taken.principal, holder=taken.host)
     rows = [
         {"authority": host.authority, "principal": principal, "host": host.id}
         for principal in host.principals

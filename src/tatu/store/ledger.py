@@ -22,8 +22,10 @@ from tatu.store.cut_offs import SqlCutOffs
 from tatu.store.database import Database, make_engine, parse_url
 from tatu.store.directory import SqlDirectory
 from tatu.store.highwater import HighWater, NoHighWater
+from tatu.store.holds import SqlHolds
 from tatu.store.hosts import SqlHosts
 from tatu.store.idempotency import SqlIdempotency
+from tatu.store.leases import SqlLeases
 from tatu.store.limits import SqlLimits
 from tatu.store.publications import SqlPublications
 from tatu.store.revocations import SqlRevocations
@@ -56,6 +58,8 @@ class SqlLedger(Ledger):
         self.cut_offs = SqlCutOffs(database, snapshots)
         self.publications = SqlPublications(database, high_water)
         self.hosts = SqlHosts(database, snapshots)
+        self.holds = SqlHolds(database, snapshots)
+        self.leases = SqlLeases(database)
         self.directory = SqlDirectory(database)
         self.sign_ins = SqlSignIns(database)
         self.secrets = SqlSecrets(database)

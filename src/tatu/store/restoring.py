@@ -115,7 +115,10 @@ def _insert_missing(connection: Connection, issued: Sequence[tuple[int, Told]]) 
         facts = told.certificate
         if told.authority is not None and told.authority in known and facts is not None:
             serial = int(facts["serial"])
-            values = {name: facts[name] for name in facts if name in certificates.c}
+            # an event that is older than the column tells of no origin
+            values = {"origin": None} | {
+                name: facts[name] for name in facts if name in certificates.c
+            }
             for name in ("valid_after", "valid_before", "issued_at"):
                 values[name] = columns.moment(facts[name])
             rows[told.authority, serial] = {

@@ -19,6 +19,7 @@ from tatu.ports import Block, RevocationFacts, Revocations, RevocationSelector
 from tatu.store import authorities as stored_authorities
 from tatu.store.authorities import Snapshots, absent, grow
 from tatu.store.database import Change, Database
+from tatu.store.retiring import retire
 from tatu.store.tables import authorities, blocks
 from tatu.store.tables import certificates as table
 from tatu.store.told import Told, batches, by, listed, ranges
@@ -172,10 +173,12 @@ def revoke_listed(
 
 
 def redo(connection: Connection, told: Told) -> None:
-    """Do again what an event revoked and blocked."""
+    """Do again what an event revoked, retired and blocked."""
     revoked = _Revoked(at=told.at, reason=told.reason, by=told.by)
     for authority, written in told.revoked.items():
         revoke_listed(connection, authority, listed(written), revoked.values)
+    if told.authority is not None and told.retired:
+        retire(connection, told.authority, told.at)
     if told.authority is not None and told.blocked is not None:
         _insert_block(connection, told.authority, told.blocked, told)
     if told.authority is not None and told.cleared is not None:

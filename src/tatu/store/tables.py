@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, MetaData, Table, text
+from sqlalchemy import Boolean, Column, ForeignKey, Index, MetaData, Table, false, text
 
 from tatu.store.columns import (
     BYTES,
@@ -81,6 +81,7 @@ authorities = _table(
     _number("revision"),
     _number("next_serial", "1"),
     _number("version_floor", "0"),
+    Column("retired_at", Moment),
 )
 
 authority_keys = _table(
@@ -121,6 +122,7 @@ certificates = _table(
     Column("revoked_at", Moment),
     Column("revoked_reason", LONG_TEXT),
     Column("revoked_by", NAME),
+    Column("origin", NAME),
     Index("certificates_by_serial", "authority", "serial", unique=True),
     Index("certificates_by_subject", "subject", "sequence", **_where("subject IS NOT NULL")),
     Index("certificates_by_subject_key", "subject_key", "type", "sequence"),
@@ -134,6 +136,8 @@ certificates = _table(
         "serial",
         **_where("revoked_at IS NOT NULL"),
     ),
+    Index("certificates_by_origin", "origin", "sequence", **_where("origin IS NOT NULL")),
+    Index("certificates_by_end", "authority", "valid_before"),
 )
 
 blocks = _table(
@@ -183,6 +187,10 @@ hosts = _table(
     Column("refused_at", Moment),
     # what must not end before the token is redeemed: the permission of whoever admitted it
     Column("admitted_topics", LONG_TEXT),
+    Column("instance", Boolean, nullable=False, server_default=false()),
+    Column("legacy", Boolean, nullable=False, server_default=false()),
+    Column("admitted_at", Moment),
+    Column("renewal_due_at", Moment),
 )
 
 # Every principal of every live host, held by one of them (security.md S8).
@@ -192,6 +200,22 @@ host_principals = _table(
     Column("principal", NAME, primary_key=True),
     Column("host", ID, nullable=False),
     Index("host_principals_by_host", "authority", "host"),
+)
+
+# Losses that were inferred, too many at once to be believed (security.md S22).
+holds = _table(
+    "holds",
+    _authority(),
+    Column("kind", WORD, primary_key=True),
+    Column("value", NAME, primary_key=True),
+    Column("since", Moment, nullable=False),
+)
+
+leases = _table(
+    "leases",
+    Column("name", NAME, primary_key=True),
+    Column("holder", NAME, nullable=False),
+    Column("until", Moment, nullable=False),
 )
 
 projects = _table(

@@ -34,6 +34,7 @@ class Told:
     revoked: Mapping[str, str]
     blocked: tuple[str, str] | None
     cleared: tuple[str, str] | None
+    retired: bool
 
     @classmethod
     def of(cls, body: str) -> Self:
@@ -52,6 +53,7 @@ class Told:
                 revoked=_mapping(facts.get("revoked", {}), _RANGES) or {},
                 blocked=_pair(facts.get("blocked")),
                 cleared=_pair(facts.get("cleared")),
+                retired=bool(facts.get("retired")),
             )
         except (
             ValueError,
@@ -66,7 +68,9 @@ class Told:
     @property
     def redoable(self) -> bool:
         """Whether all that the event did can be done again from what it tells."""
-        return bool(self.certificate or self.revoked or self.blocked or self.cleared)
+        return bool(
+            self.certificate or self.revoked or self.blocked or self.cleared or self.retired
+        )
 
 
 def by(actor: Actor) -> str:
