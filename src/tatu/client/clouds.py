@@ -50,8 +50,10 @@ def cloud_name(text: str) -> str:
     return text
 
 
-def check_url(url: str, *, insecure_http: bool) -> None:
-    """Raise `Malformed` unless a bearer token may travel to this URL.
+def check_url(
+    url: str, *, insecure_http: bool, hint: str = "give --insecure-http if you must"
+) -> None:
+    """Raise `Malformed` unless a token may travel to this URL; `hint` says how it could.
 
     Over plain http anybody on the way could take it, but for this very machine.
     """
@@ -65,7 +67,7 @@ def check_url(url: str, *, insecure_http: bool) -> None:
     if not parts.hostname or parts.username:
         raise Malformed(f"{url!r} is no http or https URL")
     if parts.scheme == "http" and not insecure_http and not _is_loopback(parts.hostname):
-        raise Malformed(f"{url} is not https: give --insecure-http if you must")
+        raise Malformed(f"{url} is not https: {hint}")
 
 
 def _is_loopback(host: str) -> bool:

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from tatu.client import files, http
 from tatu.client.api import Api
-from tatu.client.clouds import Cloud, state_folder
+from tatu.client.clouds import Cloud, check_url, state_folder
 from tatu.client.connection import tatu_refresh
 from tatu.client.resources import DirectoryEntry
 from tatu.client.state import Session, State
@@ -73,6 +73,7 @@ class OpenStackConnection:
     def api(self) -> Api:
         """Tatu's API where the catalog says; raises `NotFound` when it does not say."""
         url = self._endpoint().rstrip("/").removesuffix(_VERSION)
+        check_url(url, insecure_http=self._in_plain, hint="give --os-ssh-endpoint-override")
         return Api(adapter=Adapter(self._http, endpoint_override=url))
 
     @cached_property
@@ -94,8 +95,7 @@ class OpenStackConnection:
             user=own.subject,
             project=own.project,
             key="",
-            # a token that came by plain http is no secret of https
-            insecure_http=str(self._auth.auth_url).startswith("http:"),
+            insecure_http=self._in_plain,
             deployment=deployment,
             project_id=own.project,
         )
@@ -171,6 +171,12 @@ class OpenStackConnection:
         return Adapter(self._http, endpoint_override=str(url).rstrip("/"))
 
     @property
+    def _in_plain(self) -> bool:
+        """Say whether the token may travel by http: if it came so, or if the URL was given us."""
+        auth_url = str(getattr(self._http.auth, "auth_url", "http:"))
+        return bool(self._place.override) or auth_url.startswith("http:")
+
+    @property
     def _auth(self) -> BaseIdentityPlugin:
         auth = self._http.auth
         if not isinstance(auth, BaseIdentityPlugin):
@@ -190,22 +196,20 @@ class OpenStackConnection:
         place = self._place
         if place.override:
             return place.override
-        where = Adapter(
-            self._http,
-            service_type=SERVICE_TYPE,
-            interface=place.interface,
-            region_name=place.region,
-            version="2",
-        )
         try:
-            found = where.get_endpoint_data()
+            found = self._http.get_endpoint(
+                service_type=SERVICE_TYPE,
+                interface=place.interface or "public",
+                region_name=place.region,
+                skip_discovery=True,  # we speak one version
+            )
         except exceptions.CatalogException:
             found = None
         except exceptions.ClientException as error:
             raise Unauthenticated(f"Keystone gives no token: {error}") from error
-        if found is None or not found.url:
+        if not found:
             at = " ".join(filter(None, (place.interface, place.region)))
             raise NotFound(
                 f"the cloud's catalog has no service of type {SERVICE_TYPE!r} ({at or 'public'})"
             )
-        return found.url
+        return found
