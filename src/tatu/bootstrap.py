@@ -35,6 +35,7 @@ from tatu.service.directory import Administration
 from tatu.service.enrolment import Enrolment
 from tatu.service.instances import Instances
 from tatu.service.issuance import Issuance
+from tatu.service.notices import Notices
 from tatu.service.revocation import Revocation
 from tatu.service.signin import SignIn
 from tatu.service.statements import Statements
@@ -341,6 +342,19 @@ def parts(application: Application) -> "Parts":
         sign_in=application.sign_in,
         checks=application.checks,
         needed=application.needed,
+    )
+
+
+def notices(application: Application, lost: Callable[[], None]) -> Notices:
+    """Return what acts on the cloud's notices, and says when something was lost."""
+    return Notices(
+        ledger=application.ledger,
+        identities=application.identities,
+        authorities=application.authorities,
+        instances=application.instances,
+        clock=application.clock,
+        lost=lost,
+        create_authorities=application.config.create_authorities,
     )
 
 

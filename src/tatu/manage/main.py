@@ -19,6 +19,7 @@ GROUPS = {
     "audit": ("audit", "verify, export and sign the audit chain"),
     "check": ("check", "tell whether everything is as it should be"),
     "config": ("samples", "print sample files"),
+    "openstack": ("openstack", "register with an OpenStack cloud"),
 }
 
 _CODES = """\
