@@ -82,8 +82,11 @@ class IdentityProvider(Protocol):
         """
 
     @abstractmethod
-    def roles(self) -> frozenset[Role]:
-        """Return every role that could open an account. Raises `Unavailable`."""
+    def roles(self, *, since: datetime | None = None) -> frozenset[Role]:
+        """Return every role that could open an account. Raises `Unavailable`.
+
+        As of a minute ago at most; with `since` nothing counts that was found out before.
+        """
 
     @abstractmethod
     def project(self, project_id: str) -> "Project":
@@ -105,11 +108,14 @@ class IdentityProvider(Protocol):
         """
 
     @abstractmethod
-    def holders(self, project: str) -> Mapping[str, frozenset[Role]]:
-        """Return who has which roles in a project, as a listing tells: quick, uncached.
+    def holders(
+        self, project: str, *, since: datetime | None = None
+    ) -> Mapping[str, frozenset[Role]]:
+        """Return who has which roles in a project, as a listing tells: quick.
 
-        What is in it is so; what is missing proves nothing before `effective_roles` agrees.
-        Raises `Unavailable`.
+        What is in it was so a minute ago at most; with `since` nothing counts that was found out
+        before. What is missing proves nothing before `effective_roles` agrees. Raises
+        `Unavailable`.
         """
 
     @abstractmethod
@@ -409,6 +415,7 @@ class CertificateFilter:
     live_at: datetime | None = None
     revoked: bool | None = None
     origin: str | None = None
+    role: str | None = None
 
 
 class Certificates(Protocol):
@@ -630,10 +637,14 @@ class Hosts(Protocol):
         *,
         authorities: Sequence[str] | None,
         ids: Sequence[str] | None = None,
+        holding: str | None = None,
         limit: int,
         marker: str | None,
     ) -> Page[Host]:
-        """Return the hosts that are not deleted, by authority and id; `ids` confines to these."""
+        """Return the hosts that are not deleted, by authority and id.
+
+        `ids` confines to these, `holding` to whoever has this name or address.
+        """
 
     @abstractmethod
     def enrol(

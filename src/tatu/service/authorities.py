@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import partial
 
 from tatu.core import host, lint, policy
+from tatu.core.audit import Actor
 from tatu.core.authority import (
     EXTENSIONS,
     Authority,
@@ -67,7 +68,9 @@ class Authorities:
     limits: lint.Limits
     defaults: Defaults
 
-    def create(self, identity: Identity, project: str, name: str, *, request_id: str) -> Authority:
+    def create(
+        self, by: Identity | Actor, project: str, name: str, *, request_id: str
+    ) -> Authority:
         """Make a project's authority: its three keys, and the first statement.
 
         Raises `Conflict` when the project has one, `Malformed`, or `Unavailable`.
@@ -87,7 +90,7 @@ class Authorities:
                 authority,
                 event(
                     "authority.created",
-                    by=identity,
+                    by=by,
                     at=now,
                     subject=project,
                     authority=project,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, and_, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, and_, delete, exists, insert, select, tuple_, update
 
 from tatu.core import losses
 from tatu.core.audit import Event
@@ -97,6 +97,7 @@ class SqlHosts(Hosts):
         *,
         authorities: Sequence[str] | None,
         ids: Sequence[str] | None = None,
+        holding: str | None = None,
         limit: int,
         marker: str | None,
     ) -> Page[Host]:
@@ -104,6 +105,14 @@ class SqlHosts(Hosts):
         query = select(table).where(table.c.deleted_at.is_(None))
         if ids is not None:
             query = query.where(table.c.id.in_(ids))
+        if holding is not None:
+            query = query.where(
+                exists().where(
+                    host_principals.c.authority == table.c.authority,
+                    host_principals.c.host == table.c.id,
+                    host_principals.c.principal == holding,
+                )
+            )
         if authorities is not None:
             query = query.where(table.c.authority.in_(authorities))
         if marker is not None:

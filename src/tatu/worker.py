@@ -1,0 +1,130 @@
+"""`tatu-worker`: acts on what the cloud tells.
+
+Many may run at once: they share what is told. Stops on SIGTERM, when nothing is being handled; on
+SIGHUP it reads the log level anew. With `--check` it only says whether it could work. Exit codes:
+0 stopped, or all is well; 1 cannot work; 2 wrong configuration.
+"""
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+
+import structlog
+
+from tatu import bootstrap, logs
+from tatu.bootstrap import Application
+from tatu.config import Config, load
+from tatu.core.errors import TatuError
+
+LOG = structlog.get_logger("tatu.worker")
+
+_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
+_SWEEP = timedelta(seconds=5)
+"""How long a loss that could not be swept waits for the next attempt."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Work until told to stop; return the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    checking = "--check" in given
+    given = [argument for argument in given if argument != "--check"]
+    try:
+        config = load(given)
+        bootstrap.check_config(config)
+    except TatuError as error:
+        return _failed(2, error)
+    logs.configure(config.log_level)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # also in all threads that are started
+    try:
+        return _run(config, given, checking=checking)
+    except TatuError as error:
+        return _failed(1, error)
+
+
+def _run(config: Config, given: Sequence[str], *, checking: bool) -> int:
+    ledger = bootstrap.open_ledger(config)
+    try:
+        application = bootstrap.build(config, ledger)
+        checks = {**application.checks, "events": application.events.check}
+        if checking:
+            return _check(checks)
+        ledger.check()
+        Worker(application).work(given)
+    finally:
+        ledger.close()
+    return 0
+
+
+class Worker:
+    """Acts on what the cloud tells, and revokes what losses leave without permission."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._stopped = threading.Event()
+        self._lost = threading.Event()
+
+    def work(self, given: Sequence[str]) -> None:
+        """Work until a signal says to stop."""
+        application = self._application
+        sweeping = threading.Thread(
+            target=self._repeat,
+            args=("sweep", application.revocation.sweep, self._lost, _SWEEP),
+            name="tatu-sweep",
+        )
+        sweeping.start()
+        application.events.start(bootstrap.notices(application, self._lost.set))
+        LOG.info("working")
+        while signal.sigwait(_SIGNALS) == signal.SIGHUP:
+            _reload(given)
+        LOG.info("stopping")
+        application.events.stop()
+        self._stopped.set()
+        self._lost.set()
+        sweeping.join()
+        LOG.info("stopped")
+
+    def _repeat(
+        self, name: str, act: Callable[[], int], due: threading.Event, pause: timedelta
+    ) -> None:
+        """Do it when it is due, and after each pause."""
+        while not self._stopped.is_set():
+            due.clear()
+            try:
+                if count := act():
+                    LOG.info(name, count=count)
+            except TatuError as error:
+                LOG.warning(name, error=str(error))
+            except Exception:  # a mistake in one round must not be the end of all that follow
+                LOG.exception(name)
+            due.wait(pause.total_seconds())
+
+
+def _check(checks: Mapping[str, Callable[[], None]]) -> int:
+    failed = 0
+    for name, check in checks.items():
+        try:
+            check()
+        except TatuError as error:
+            failed += 1
+            sys.stderr.write(f"tatu-worker: {name}: {error}\n")
+    return int(failed > 0)
+
+
+def _reload(given: Sequence[str]) -> None:
+    try:
+        logs.configure(load(given).log_level)
+    except TatuError as error:
+        LOG.warning("reload", error=str(error))
+    else:
+        LOG.info("reload")
+
+
+def _failed(code: int, error: Exception) -> int:
+    sys.stderr.write(f"tatu-worker: {error}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
