@@ -25,17 +25,19 @@ from tatu.core.statement import Freshness, FreshnessPolicy
 from tatu.drivers.keystore.signer import MemorySigner, generate
 from tatu.drivers.verifier.cryptography import CryptographyVerifier
 from tatu.ports import Assignment, Project, User
-from tatu.service import admission, authorities, statements
+from tatu.service import admission, authorities, instances, statements
 from tatu.service.admission import Admissions
 from tatu.service.audit import Checkpoints, event
 from tatu.service.authorities import Authorities
 from tatu.service.directory import Administration
 from tatu.service.enrolment import Enrolment
+from tatu.service.instances import Instances
 from tatu.service.issuance import Issuance, Issued
 from tatu.service.revocation import Revocation
 from tatu.service.statements import Statements
 from tatu.store.ledger import SqlLedger
 from tests.fakes.identities import FakeIdentities, request
+from tests.fakes.inventory import FakeInventory
 from tests.fakes.keystore import FakeKeyStore
 
 START = datetime(2026, 1, 1, 12, 0, 0, 500_000, tzinfo=UTC)
@@ -79,6 +81,7 @@ class Deployment:
         self.id = self.ledger.deployment()
         self.keystore = FakeKeyStore()
         self.identities = FakeIdentities(self.ledger, self.clock)
+        self.inventory = FakeInventory()
         self.role_map = RoleMap()
         self.limits = lint.Limits(
             max_user_validity=timedelta(days=1),
@@ -134,6 +137,15 @@ class Deployment:
             keystore=self.keystore,
             clock=self.clock,
             settings=admission.Settings(url="https://tatu.example"),
+        )
+        self.instances = Instances(
+            ledger=self.ledger,
+            inventory=self.inventory,
+            identities=self.identities,
+            authorities=self.authorities,
+            keystore=self.keystore,
+            clock=self.clock,
+            settings=instances.Settings(url="https://vms.tatu.example"),
         )
         self.enrolment = Enrolment(
             ledger=self.ledger,
