@@ -3,9 +3,10 @@
 import argparse
 
 from tatu.bootstrap import Application
-from tatu.core.authority import Authority, KeyState, Purpose
-from tatu.core.errors import TatuError
+from tatu.core.authority import Authority, AuthorityKey, KeyState, Purpose
+from tatu.core.errors import Conflict, Malformed, NotFound, TatuError, Unavailable
 from tatu.manage import opening
+from tatu.service.audit import event
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +34,14 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     command.add_argument("authority", metavar="PROJECT", help="id or name of its project")
     command.add_argument("fingerprint", metavar="SHA256:…")
     command.set_defaults(run=_revoke_key)
+    command = commands.add_parser(
+        "destroy-keys",
+        help="destroy the private keys of a retired authority, for ever: its hosts are told"
+        " nothing any more",
+    )
+    command.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    command.add_argument("authority", metavar="PROJECT", help="id or name of its project")
+    command.set_defaults(run=_destroy_keys)
 
 
 def _show(parsed: argparse.Namespace) -> None:
@@ -80,6 +89,55 @@ def _revoke_key(parsed: argparse.Namespace) -> None:
     _tell(changed)
 
 
+def _destroy_keys(parsed: argparse.Namespace) -> None:
+    with opening.application(parsed) as application:
+        authority = application.authorities.show(_id(application, parsed.authority))
+        if authority.retired_at is None:
+            raise Conflict(f"authority {authority.id!r} is not retired: its keys are in use")
+        left = [key for key in authority.keys if _is_kept(application, key)]
+        if not left:
+            print(f"no key of authority {authority.id} is left")
+            return
+        if not parsed.yes:
+            _confirm(authority, len(left))
+        # First, so that nothing is destroyed unseen; who runs it again says so again.
+        application.ledger.audit.append(
+            event(
+                "authority.keys-destroyed",
+                by=opening.operator(application, authority.id),
+                at=application.clock(),
+                subject=authority.id,
+                authority=authority.id,
+                keys=[key.public_key.fingerprint for key in left],
+            )
+        )
+        for key in left:
+            application.keystore.delete(key.reference)
+    print(f"destroyed {len(left)} keys of authority {authority.id}")
+    print("restart tatu-api wherever it runs: what it has opened stays in its memory until then")
+
+
+def _is_kept(application: Application, key: AuthorityKey) -> bool:
+    try:
+        application.keystore.signer(key.reference)
+    except NotFound:
+        return False
+    except Unavailable:  # it is there and damaged, or the key store is out, as deleting will tell
+        return True
+    return True
+
+
+def _confirm(authority: Authority, count: int) -> None:
+    print(f"This destroys {count} private keys of authority {authority.id} ({authority.name}).")
+    print("Hosts that trust it are told nothing any more, not even what is revoked.")
+    try:
+        answer = input("Its id, to go on: ")
+    except EOFError as error:
+        raise Malformed("nobody is there to confirm it: give --yes") from error
+    if answer.strip() != authority.id:
+        raise Conflict("that is another id: nothing was destroyed")
+
+
 def _publish(application: Application, authority: Authority) -> None:
     """Let hosts know now; the change stands also when no statement can be signed."""
     try:
@@ -91,11 +149,15 @@ def _publish(application: Application, authority: Authority) -> None:
 def _id(application: Application, project: str) -> str:
     if application.administration is None:
         return project
-    return application.ledger.directory.project(project).id
+    try:
+        return application.ledger.directory.project(project).id
+    except NotFound:
+        return project  # a retired authority's project is gone: its id is all that is left
 
 
 def _tell(authority: Authority) -> None:
-    print(f"authority {authority.id} ({authority.name})")
+    retired = ", retired" if authority.retired_at else ""
+    print(f"authority {authority.id} ({authority.name}){retired}")
     for key in authority.keys:
         state = "revoked" if key.revoked_at else key.state
         print(f"  {key.purpose:<9} {state:<8} {key.public_key.fingerprint}")
