@@ -141,24 +141,33 @@ def _postgresql(folder: Path, port: int) -> Sequence[str]:
 
 
 def _mariadb(folder: Path, port: int) -> Sequence[str]:
-    user = pwd.getpwuid(os.geteuid()).pw_name
+    install_mariadb(folder)
+    return mariadb_command(folder, port)
+
+
+def install_mariadb(folder: Path) -> None:
+    """Make the first databases of a server in a folder."""
     subprocess.run(
         [
             "mariadb-install-db",
             "--no-defaults",
             f"--datadir={folder / 'data'}",
-            f"--user={user}",
+            f"--user={_account()}",
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
         ],
         check=True,
         capture_output=True,
     )
+
+
+def mariadb_command(folder: Path, port: int) -> Sequence[str]:
+    """Return what starts a server on a folder's databases."""
     return [
         shutil.which("mariadbd") or "/usr/sbin/mariadbd",
         "--no-defaults",
         f"--datadir={folder / 'data'}",
-        f"--user={user}",
+        f"--user={_account()}",
         f"--port={port}",
         "--bind-address=127.0.0.1",
         f"--socket={folder / 'socket'}",
@@ -166,6 +175,10 @@ def _mariadb(folder: Path, port: int) -> Sequence[str]:
         "--max-connections=300",
         "--innodb-flush-log-at-trx-commit=2",  # the same
     ]
+
+
+def _account() -> str:
+    return pwd.getpwuid(os.geteuid()).pw_name
 
 
 @contextlib.contextmanager

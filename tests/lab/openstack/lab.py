@@ -8,11 +8,24 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from keystoneauth1 import session
 from keystoneauth1.identity import v3
 
-from tests.lab.openstack import barbican, keystone, rabbitmq
+from tests.lab.openstack import (
+    barbican,
+    glance,
+    keystone,
+    mariadb,
+    neutron,
+    nova,
+    placement,
+    rabbitmq,
+)
 from tests.lab.openstack.process import Processes, answers
 from tests.lab.openstack.site import REGION, Site
 
-TIERS = ("identity",)
+TIERS = ("identity", "compute")
+"""Each has all that those before it have."""
+
+
+_NO_VENDORDATA = nova.Vendordata()
 
 
 def _silent(line):
@@ -31,13 +44,14 @@ class Lab(Site):
         *,
         notification_format="basic",
         token_expiration=3600,
+        vendordata=_NO_VENDORDATA,
         say=_silent,
     ):
         """Keep a lab in a folder of its own for as long as the block lasts; nothing of it remains.
 
         `say` is told each step with its seconds; token_expiration is in seconds.
         """
-        lab = cls(folder, say)
+        lab = cls(folder, vendordata, say)
         try:
             lab._start_identity(notification_format, token_expiration)
             lab.extend(tier)
@@ -45,16 +59,30 @@ class Lab(Site):
         finally:
             lab._close()
 
-    def __init__(self, folder, say=_silent):
+    def __init__(self, folder, vendordata, say):
         folder = folder.resolve()
         super().__init__(folder)
         self.processes = Processes(folder)
         self._services = {}
+        self._vendordata = vendordata
         self._say = say
         self._began = time.monotonic()
 
     def extend(self, tier):
         """Start what a bigger tier needs on top of what runs."""
+        assert tier in TIERS, tier
+        if tier == "compute" and "nova-api" not in self._services:
+            try:
+                self._start_compute()
+            except BaseException:
+                self.processes.close()  # half a tier serves nobody
+                raise
+
+    def configure_vendordata(self, vendordata):
+        """Have another vendordata from now on: the metadata service is started again, nothing else."""
+        nova.configure_vendordata(self, vendordata)
+        self.stop("nova-metadata")
+        self.start_again("nova-metadata")
 
     def stop(self, name):
         """Stop a service as systemd does: what it promised to keep it keeps."""
@@ -145,6 +173,34 @@ class Lab(Site):
             start_keystone,
             lambda: self._start(barbican.service(self, self.processes)),
         )
+
+    def _start_compute(self):
+        made = nova.services(self, self.processes, self._vendordata)
+        made["neutron"] = neutron.service(self, self.processes)
+        made["glance"] = glance.service(self, self.processes)
+        made["placement"] = placement.service(self, self.processes)
+
+        def start_database():
+            self._start(mariadb.service(self, self.processes))
+
+        def add_endpoints():
+            for name, url in (
+                ("neutron", self.neutron_url),
+                ("glance", self.glance_url),
+                ("placement", self.placement_url),
+                ("nova", self.nova_url),
+            ):
+                keystone.add_endpoint(self, name, url)
+
+        def start(name):
+            return lambda: self._start(made[name])
+
+        self._together(start_database, add_endpoints)
+        # compute asks the conductor and placement while it starts, and waits long for those that are not there
+        first = ("nova-conductor", "placement", "glance", "neutron")
+        then = ("nova-compute", "nova-scheduler", "nova-api", "nova-metadata")
+        self._together(*map(start, first))
+        self._together(*map(start, then))
 
     def _start(self, service):
         self._services[service.name] = service

@@ -10,7 +10,6 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections import deque
 
 from tests.lab.openstack import guard
 from tests.lab.openstack.venv import ROOT, environment, program
@@ -29,11 +28,13 @@ class Failed(RuntimeError):
 
     def __init__(self, what, log):
         try:
-            with log.open(errors="replace") as lines:
-                last = "".join(deque(lines, _LINES))
+            lines = log.read_text(errors="replace").splitlines()
         except FileNotFoundError:
-            last = ""
-        super().__init__(f"{what}; the end of {log}:\n{last}")
+            lines = []
+        # the cause may stand above a long traceback
+        causes = [line for line in lines[:-_LINES] if " CRITICAL " in line]
+        shown = "\n".join(causes + lines[-_LINES:])
+        super().__init__(f"{what}; the end of {log}:\n{shown}")
 
 
 class Processes:
@@ -118,7 +119,7 @@ class Service:
                 raise Failed(f"{self.name} ended with {self._child.returncode}", self.log)
             if time.monotonic() > until:
                 raise Failed(f"{self.name} is not ready", self.log)
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def stop(self):
         """Stop it as systemd does: asked first, killed with its children when it lingers."""

@@ -3,6 +3,8 @@
 import shutil
 import socket
 
+import amqp
+
 from tests.lab.openstack.process import Service
 
 _SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
@@ -60,3 +62,13 @@ def _speaks(port):
             return bool(connection.recv(1))
     except OSError:
         return False
+
+
+def consumed(site, queue):
+    """Whether somebody takes the messages of a queue, as a service does when it is ready."""
+    try:
+        with amqp.Connection(f"127.0.0.1:{site.ports['rabbitmq']}") as connection:
+            found = connection.channel().queue_declare(queue, passive=True)
+    except (OSError, amqp.AMQPError):
+        return False
+    return found.consumer_count > 0
