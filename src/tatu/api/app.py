@@ -32,6 +32,14 @@ from tatu.api.observation import Observation
 from tatu.api.operation import Operation, Shared
 from tatu.api.parts import Parts
 from tatu.api.readiness import Ready
+from tatu.api.v1 import authorities as v1_authorities
+from tatu.api.v1 import hosts as v1_hosts
+from tatu.api.v1 import lists as v1_lists
+from tatu.api.v1 import revokedkeys as v1_revokedkeys
+from tatu.api.v1 import usercerts as v1_usercerts
+from tatu.api.v1 import vendordata as v1_vendordata
+from tatu.api.v1 import versions as v1_versions
+from tatu.api.v1.door import Door, Slashes
 from tatu.core.errors import TatuError
 
 _AUTHORITY = "/v2/authorities/{authority}"
@@ -97,6 +105,45 @@ ROUTES: Mapping[str, Mapping[str, Operation]] = {
     "/v2/assignments/removals": {"POST": assignments.remove},
 }
 
+V1_ROUTES: Mapping[str, Mapping[str, Operation]] = {
+    # for anyone; the root is the original's, and names both versions
+    "/": {"GET": v1_versions.versions},
+    "/v1": {"GET": v1_versions.version},
+    # with a token
+    "/v1/authorities": {"GET": v1_authorities.listed, "POST": v1_authorities.create},
+    "/v1/authorities/{auth_id}": {"GET": v1_authorities.show},
+    "/v1/usercerts": {"GET": v1_usercerts.listed, "POST": v1_usercerts.create},
+    "/v1/usercerts/{serial}": {"GET": v1_usercerts.show},
+    "/v1/usercerts/{user_id}/{fingerprint}": {"GET": v1_usercerts.show_by_key},
+    "/v1/hosts": {"GET": v1_hosts.listed},
+    "/v1/hosts/{host_id}": {"GET": v1_hosts.show},
+    "/v1/hostcerts": {"GET": v1_hosts.list_certificates, "POST": v1_hosts.create_certificate},
+    "/v1/hostcerts/{host_id}/{fingerprint}": {"GET": v1_hosts.show_certificate},
+    "/v1/hosttokens": {"POST": v1_hosts.create_token},
+    "/v1/novavendordata": {"POST": v1_vendordata.create},
+    "/v1/revokeduserkeys/{auth_id}": {
+        "GET": v1_revokedkeys.show,
+        "POST": v1_revokedkeys.create,
+    },
+    "/v1/pats": {"GET": v1_lists.pats},
+}
+"""The original's wire; behind `[original_wire] enabled`. In OpenAPI it is not: it is described
+where it was made, reads bodies of any type, and nobody should write a new client of it."""
+
+NOAUTH_ROUTES: Mapping[str, Mapping[str, Operation]] = {
+    "/noauth": {"GET": v1_versions.versions},
+    "/noauth/v1": {"GET": v1_versions.version},
+    "/noauth/hostcerts": {
+        "GET": v1_versions.absent,
+        "POST": v1_hosts.create_certificate_for_anyone,
+    },
+    "/noauth/revokeduserkeys/{auth_id}": {
+        "GET": v1_revokedkeys.show_to_anyone,
+        "POST": v1_versions.absent,
+    },
+}
+"""What instances of the original need, for anyone; behind `[original_wire] noauth`."""
+
 
 def create_app(parts: Parts) -> falcon.App[Request, Response]:
     """Build the application from its parts."""
@@ -114,11 +161,20 @@ def create_app(parts: Parts) -> falcon.App[Request, Response]:
         ready=Ready(parts.checks),
         openapi=openapi.document(ROUTES, parts.settings.api_endpoint),
     )
-    app: falcon.App[Request, Response] = falcon.App(middleware=[Observation(metrics)])
+    app: falcon.App[Request, Response] = falcon.App(middleware=[Observation(metrics), Slashes()])
     app.req_options.keep_blank_qs_values = True  # an empty filter is refused, not overlooked
     app.add_error_handler(Exception, problems.unexpected)
     app.add_error_handler(TatuError, problems.tatu_error)
     app.set_error_serializer(problems.http_error)
-    for path, operations in ROUTES.items():
-        app.add_route(path, Endpoint(shared, operations))
+    for path, resource in _resources(shared).items():
+        app.add_route(path, resource)
     return app
+
+
+def _resources(shared: Shared) -> Mapping[str, object]:
+    doors = shared.parts.settings.original_wire
+    old = {**(V1_ROUTES if doors.enabled else {}), **(NOAUTH_ROUTES if doors.noauth else {})}
+    return {
+        **{path: Endpoint(shared, operations) for path, operations in ROUTES.items()},
+        **{path: Door(shared, operations) for path, operations in old.items()},
+    }

@@ -27,7 +27,7 @@ from tatu.core.policy import Wanted
 from tatu.ports import CertificateFilter, LedgerCertificate
 from tatu.service.issuance import Issued
 
-_OTHERS = "tatu:user_certificates:list_project"
+OTHERS = "tatu:user_certificates:list_project"
 
 
 @operation(rule="tatu:user_certificates:create", status=201, kept=True, remembered=True)
@@ -63,7 +63,7 @@ def create_batch(call: Call, authority: Id, body: BatchRequest) -> BatchShown:
 @operation(rule="tatu:user_certificates:list")
 def list_user(call: Call, query: CertificateFilters) -> CertificateList:
     """List user certificates: one's own, or the project's."""
-    own = call.parts.access.own_only(call.caller, _OTHERS, query.authority)
+    own = call.parts.access.own_only(call.caller, OTHERS, query.authority)
     if own is not None and query.subject not in (None, own):
         # The same answer whether that user exists: nothing of others' is there to be seen.
         return CertificateList(items=[], links=paging.links(call, None))
@@ -105,7 +105,7 @@ def list_host(call: Call, query: HostCertificateFilters) -> CertificateList:
 @operation(rule="tatu:user_certificates:list")
 def show_user(call: Call, authority: Id, serial: Serial) -> CertificateShown:
     """Show a user certificate."""
-    own = call.parts.access.own_only(call.caller, _OTHERS, authority)
+    own = call.parts.access.own_only(call.caller, OTHERS, authority)
     return shown.certificate(_one(call, authority, serial, CertificateType.USER, own), line=True)
 
 

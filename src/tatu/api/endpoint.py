@@ -60,7 +60,7 @@ def _responder(shared: Shared, operation: Operation) -> Callable[..., None]:
             limits.take_address(parts, req, operation.address_rate)
         arguments = path_of(operation, segments)
         if identity is not None:
-            _authorize(parts, operation, identity, arguments, req)
+            authorize(parts, operation, identity, arguments, req)
         if operation.query is not NoQuery:
             arguments["query"] = _query(req, operation.query)
         elif req.query_string:
@@ -77,9 +77,10 @@ def _responder(shared: Shared, operation: Operation) -> Callable[..., None]:
     return respond
 
 
-def _authorize(
+def authorize(
     parts: Parts, operation: Operation, identity: Identity, path: Mapping[str, Any], req: Request
 ) -> None:
+    """Raise `NotFound` or `Denied` for what a caller may not ask."""
     if "authority" in path:
         parts.access.within(identity, path["authority"])
     if operation.rule is not None:

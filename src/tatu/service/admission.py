@@ -59,9 +59,9 @@ class Admissions:
         A host that is admitted again keeps the names and addresses that are not given (None).
         Without names it is called by its id. While the token of an epoch is unused and not
         expired, the same question gets the same token; any other opens the next epoch. A `legacy`
-        host may enrol over the original's wire, by `legacy_token_of`. Raises
-        `NotFound` for no authority, `Gone` for a retired one, `Malformed`, `Denied` for a name
-        outside of the DNS suffix, `Conflict` when another live host holds a name or address.
+        host may enrol over the original's wire, by `legacy_token`. Raises `NotFound` for no
+        authority, `Gone` for a retired one, `Malformed`, `Denied` for a name outside of the DNS
+        suffix, `Conflict` when another live host holds a name or address.
         """
         snapshot = self.ledger.authorities.snapshot(authority_id)
         authority = snapshot.authority
@@ -104,6 +104,10 @@ class Admissions:
         token = token_of(self.keystore, self.settings.url, authority, found)
         return Admission(token=token, host=found)
 
+    def legacy_token(self, found: Host) -> str:
+        """Return the token of a host on the original's wire. Raises `Unavailable`."""
+        return legacy_token_of(self.keystore, found)
+
     def _validity(self, wanted: timedelta | None) -> timedelta:
         if wanted is None:
             return self.settings.token_lifetime
@@ -125,6 +129,7 @@ def _stands(known: Host, wanted: Host, now: datetime) -> bool:
         known.principals == wanted.principals
         and not known.host_keys
         and now < known.admitted_until
+        and (known.legacy or not wanted.legacy)
     )
 
 

@@ -120,7 +120,7 @@ class Enrolment:
         host_key: PublicKey,
         *,
         scope: Sequence[str] | None,
-        count: Callable[[], None] = lambda: None,
+        count: Callable[[Host], None] = lambda _: None,
         request_id: str,
     ) -> tuple[Host, LedgerCertificate]:
         """Enrol the one key of a host by the token of the original's wire, and certify it.
@@ -136,7 +136,7 @@ class Enrolment:
 
         def redeem() -> tuple[Host, LedgerCertificate]:
             found = self._proven_legacy(host_ids, token, scope, request_id)
-            count()
+            count(found)
             snapshot = self.ledger.authorities.snapshot(found.authority)
             self._check_admissible(snapshot, found)
             found = self._bind((host_key,), found, request_id)
