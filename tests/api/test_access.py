@@ -10,7 +10,7 @@ from tests.api.deployment import ROLES, deployed
 
 KEY = "SHA256:" + "A" * 43
 A = "/v2/authorities/{authority}"
-NOBODY, ANYONE, READER, MEMBER, MANAGER, ADMIN, SELF = (
+NOBODY, ANYONE, READER, MEMBER, MANAGER, ADMIN, SELF, NOVA = (
     "nobody",
     "anyone",
     "reader",
@@ -18,6 +18,7 @@ NOBODY, ANYONE, READER, MEMBER, MANAGER, ADMIN, SELF = (
     "manager",
     "admin",
     "self",
+    "nova",
 )
 
 WHO = {
@@ -56,6 +57,7 @@ WHO = {
     ("GET", f"{A}/hosts/{{host}}"): READER,
     ("DELETE", f"{A}/hosts/{{host}}"): MANAGER,
     ("POST", f"{A}/enrolment-tokens"): MANAGER,
+    ("POST", "/v2/vendordata/nova"): NOVA,
     ("GET", "/v2/audit-events"): MANAGER,
     ("GET", "/v2/projects"): ADMIN,
     ("POST", "/v2/projects"): ADMIN,
@@ -87,7 +89,7 @@ WHO = {
 }
 WITH_TOKEN = sorted(route for route, who in WHO.items() if who != NOBODY)
 SCOPED = [route for route in WITH_TOKEN if "{authority}" in route[1]]
-RANK = {ANYONE: 0, READER: 1, MEMBER: 2, MANAGER: 3, ADMIN: 4}
+RANK = {ANYONE: 0, READER: 1, MEMBER: 2, MANAGER: 3, ADMIN: 4, NOVA: 5}
 
 
 def path(template: str, authority: str = "blue", user: str = "none") -> str:
