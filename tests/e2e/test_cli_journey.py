@@ -164,6 +164,32 @@ def test_a_key_in_the_agent_is_certified_by_its_proof(alice, agent, tmp_path):
     assert (tmp_path / "mine-cert.pub").exists()
 
 
+def test_a_key_may_be_given_as_text_when_the_agent_has_it(alice, agent, tmp_path):
+    key = make_key(tmp_path / "mine")
+    agent.run(key)
+    text = (tmp_path / "mine.pub").read_text()
+    alice.environment["SSH_AUTH_SOCK"] = str(agent.socket)
+    made = alice.json("usercert", "create", text)
+    assert "file" not in made
+    assert made["certificate"].startswith("ssh-ed25519-cert-v01@openssh.com ")
+    with (tmp_path / "mine.pub").open() as file:
+        piped = alice.run("usercert", "create", "-", "-f", "json", stdin=file)
+    assert json.loads(piped.stdout)["subject_key"] == made["subject_key"]
+    assert not (tmp_path / "mine-cert.pub").exists()
+
+
+def test_host_keys_that_are_made_here_are_certified_beside_them(alice, tmp_path):
+    key = make_key(tmp_path / "ssh_host_ed25519_key")
+    (made,) = alice.json("hostcert", "create", "built-1", "--name", "built", "--key", key)
+    assert made["file"] == f"{key}-cert.pub"
+    assert set(made["principals"]) == {"built-1", "built"}
+    alice.run("cert", "lint", made["file"])
+    assert alice.json("host", "show", "built-1")["state"] == "enrolled"
+    listed = alice.json("hostcert", "list", "--host", "built-1")
+    assert [found["serial"] for found in listed] == [made["serial"]]
+    alice.run("host", "delete", "built-1")
+
+
 def test_a_blocked_key_is_listed_and_certified_again_once_it_is_cleared(alice, tmp_path):
     key = make_key(tmp_path / "mine")
     certify = ("usercert", "create", "--public-key", f"{key}.pub")
@@ -495,6 +521,14 @@ def test_a_login_that_replaces_a_saved_cloud_says_so(alice, admin_key):
 def test_the_project_of_a_new_authority_may_stand_alone(alice):
     alice.run("project", "create", "green", "--id", "p-green")
     assert alice.json("ca", "create", "p-green")["id"] == "p-green"
+    assert alice.json("ca", "show", "green")["id"] == "p-green"
+    assert {found["id"] for found in alice.json("ca", "list", "--all-projects")} > {"p-green"}
+    for noun in ("ca", "host", "usercert", "hostcert"):
+        mine, others, everything = (
+            [found.get("id", found.get("serial")) for found in alice.json(noun, "list", *which)]
+            for which in ([], ["--project", "green"], ["--all-projects"])
+        )
+        assert sorted(map(str, everything)) == sorted(map(str, mine + others))
     alice.run("ca", "create", "p-green", "--project", "p-green", status=2)
 
 
