@@ -86,6 +86,21 @@ def test_the_token_comes_from_the_environment_or_standard_input(host, tatu, monk
     subprocess.run(arguments, input=tatu.token, text=True, check=True, capture_output=True)
 
 
+def test_the_token_comes_from_what_the_platform_tells_the_instance(host, tatu, tmp_path):
+    told = {
+        "version": 1,
+        "authority": "blue",
+        "host": "db-1",
+        "url": tatu.url,
+        "statement_keys": [tatu.statement_key.public, tatu.next_statement_key.public],
+        "token": tatu.token,
+    }
+    file = tmp_path / "vendor_data2.json"
+    file.write_text(json.dumps({"static": {"cloud-init": ""}, "tatu": told}))
+    assert main.main(host.arguments("enrol", "--vendordata", str(file))) == 0
+    host.check_sshd()
+
+
 def test_a_token_is_not_taken_from_the_arguments(host, tatu, capsys):
     token = tatu.token
     with pytest.raises(SystemExit) as left:

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NoReturn
 
-from tatu.agent import VERSION, token
+from tatu.agent import VERSION, token, vendordata
 from tatu.agent.enrol import enrol
 from tatu.agent.errors import AgentError
 from tatu.agent.http import Server
@@ -21,6 +21,7 @@ from tatu.agent.sync import sync
 from tatu.agent.token import EnrolmentToken
 
 _TOKEN_VARIABLE = "TATU_ENROLMENT_TOKEN"  # noqa: S105 (a name)
+_MAX_TOKEN = token.MAX_SIZE + 2  # with the end of its line
 _FAILED = 1
 
 
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.command == "sync":
                 said = sync(layout, store, _now)
             else:
-                invitation = EnrolmentToken.parse(_token(options.token_file))
+                invitation = _invitation(options)
                 server = Server(invitation.url, options.ca_file, options.insecure_http)
                 said = enrol(layout, store, invitation, server, _now())
     except (AgentError, OSError) as error:
@@ -84,10 +85,16 @@ def _parser() -> argparse.ArgumentParser:
     enrolling = commands.add_parser(
         "enrol", parents=[common], allow_abbrev=False, help="redeem an enrolment token"
     )
-    enrolling.add_argument(
+    given = enrolling.add_mutually_exclusive_group()
+    given.add_argument(
         "--token-file",
         metavar="FILE",
         help=f"holds the token; - is standard input; without it, ${_TOKEN_VARIABLE}",
+    )
+    given.add_argument(
+        "--vendordata",
+        metavar="FILE",
+        help="what the platform tells this instance (vendor_data2.json); - is standard input",
     )
     enrolling.add_argument("--ca-file", metavar="FILE", help="trusted for TLS, not the system's")
     enrolling.add_argument(
@@ -99,19 +106,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _invitation(options: argparse.Namespace) -> EnrolmentToken:
+    if options.vendordata is not None:
+        return vendordata.invitation(_read(options.vendordata, vendordata.MAX_SIZE + 1))
+    return EnrolmentToken.parse(_token(options.token_file))
+
+
+def _read(file: str, limit: int) -> str:
+    if file == "-":
+        return sys.stdin.read(limit)
+    try:
+        with Path(file).open(encoding="utf-8", errors="replace") as opened:
+            return opened.read(limit)
+    except OSError as error:
+        # without the name: it might be the token
+        raise AgentError(f"cannot read the token's file: {error.strerror}") from None
+
+
 def _token(file: str | None) -> str:
     """Return the token's text; never from the arguments, which all users can read."""
-    if file is None:
-        text = os.environ.get(_TOKEN_VARIABLE, "")
-    elif file == "-":
-        text = sys.stdin.read(token.MAX_SIZE + 2)
-    else:
-        try:
-            with Path(file).open(encoding="ascii", errors="replace") as opened:
-                text = opened.read(token.MAX_SIZE + 2)
-        except OSError as error:
-            # without the name: it might be the token
-            raise AgentError(f"cannot read the token's file: {error.strerror}") from None
-    if not text.strip():
+    found = os.environ.get(_TOKEN_VARIABLE, "") if file is None else _read(file, _MAX_TOKEN)
+    text = found.strip()
+    if not text:
         raise AgentError(f"no token: give --token-file, or set {_TOKEN_VARIABLE}")
-    return text.strip()
+    return text
