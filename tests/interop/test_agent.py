@@ -92,7 +92,7 @@ def test_the_token_comes_from_what_the_platform_tells_the_instance(host, tatu, t
         "authority": "blue",
         "host": "db-1",
         "url": tatu.url,
-        "statement_keys": [tatu.statement_key.public, tatu.next_statement_key.public],
+        "statement_keys": [tatu.statement_key.public.line, tatu.next_statement_key.public.line],
         "token": tatu.token,
     }
     file = tmp_path / "vendor_data2.json"
