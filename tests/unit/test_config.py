@@ -189,6 +189,12 @@ def test_without_a_file_the_error_names_those_that_were_looked_for(load, monkeyp
         config.load([])
 
 
+def test_a_heading_without_options_is_no_mistake(load):
+    load("[keystore_castellan]\n")
+    with pytest.raises(Malformed, match=r"no part that is in use reads .*keystore_castellan"):
+        load("[keystore_castellan]\ntimeout = 3\n")
+
+
 def test_files_of_a_folder_are_checked_too(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "10.conf").write_text("[DEFAULT]\napi_endpoint = https://tatu.example\n")
