@@ -101,10 +101,10 @@ class IdentityProvider(Protocol):
         """Return a user, as `project` returns a project."""
 
     @abstractmethod
-    def projects(self) -> Iterator["Project"]:
+    def projects(self, *, since: datetime | None = None) -> Iterator["Project"]:
         """Yield the projects as a listing tells: one that is missing may be there all the same.
 
-        Raises `Unavailable`.
+        With `since` nothing counts that was found out before. Raises `Unavailable`.
         """
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """Identities of the ledger's directory, without tokens: a request is whom its header names."""
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from tatu.core.errors import NotFound, Unauthenticated, Unavailable
@@ -63,7 +63,7 @@ class FakeIdentities(IdentityProvider):
         self.judged += 1
         return self._ledger.directory.effective_roles(subject, project)
 
-    def roles(self) -> frozenset[Role]:
+    def roles(self, *, since: datetime | None = None) -> frozenset[Role]:
         self.check()
         return frozenset(self._ledger.directory.roles())
 
@@ -75,15 +75,18 @@ class FakeIdentities(IdentityProvider):
         self.check()
         return _by_id(subject, self._ledger.directory.user)
 
-    def projects(self) -> Iterator[Project]:
+    def projects(self, *, since: datetime | None = None) -> Iterator[Project]:
         self.check()
         return every(self._ledger.directory.projects)
 
-    def holders(self, project: str) -> Mapping[str, frozenset[Role]]:
+    def holders(
+        self, project: str, *, since: datetime | None = None
+    ) -> Mapping[str, frozenset[Role]]:
         self.check()
-        self.listed += 1
+        self.listed, judged = self.listed + 1, self.judged
         users = [user.id for user in every(self._ledger.directory.users)]
-        held = {user: self._ledger.directory.effective_roles(user, project) for user in users}
+        held = {user: self.effective_roles(user, project) for user in users}
+        self.judged = judged
         return {user: roles for user, roles in held.items() if roles}
 
     def check(self) -> None:

@@ -1,16 +1,16 @@
 """Ending access: revocations, losses, and the sweeps that follow them (security.md S4)."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
-from tatu.core.audit import SYSTEM
+from tatu.core.audit import SYSTEM, Actor
 from tatu.core.certificate import CertificateType
 from tatu.core.errors import NotFound, Unavailable
-from tatu.core.identity import Identity, Role
+from tatu.core.identity import Identity
 from tatu.core.keys import PublicKey
-from tatu.core.losses import Sweep
+from tatu.core.losses import Sweep, Topic
 from tatu.core.principals import RoleMap
 from tatu.ports import (
     CertificateFilter,
@@ -21,6 +21,7 @@ from tatu.ports import (
     RevocationSelector,
 )
 from tatu.service.audit import event
+from tatu.service.judging import Judge
 from tatu.service.paging import every
 from tatu.service.statements import Statements
 
@@ -100,7 +101,7 @@ class Revocation:
         )
 
     def delete_host(
-        self, identity: Identity, authority_id: str, host_id: str, *, request_id: str
+        self, identity: Identity | Actor, authority_id: str, host_id: str, *, request_id: str
     ) -> None:
         """End a host: its names are free, its certificates revoked. Raises `NotFound`."""
         self.ledger.hosts.delete(
@@ -117,17 +118,40 @@ class Revocation:
         )
         self.sweep()
 
+    def lose(
+        self,
+        topics: Sequence[Topic],
+        reason: str,
+        *,
+        by: Identity | Actor = SYSTEM,
+        facts: Mapping[str, object] | None = None,
+    ) -> int:
+        """Commit the cut-offs of losses, then sweep; return how many certificates were revoked.
+
+        On return nothing that was decided before can be recorded any more; what cannot be judged
+        now stays unswept, for the next time. Raises `Unavailable`: then nothing is committed.
+        """
+        lost = event("permission.ended", by=by, at=self.clock(), subject=reason)
+        self.ledger.cut_offs.commit(topics, reason, replace(lost, facts=facts or {}))
+        return self.sweep()
+
     def sweep(self) -> int:
         """Revoke the certificates that unswept cut-offs left without permission; count them.
 
         Exactly those go whose holder no longer has every role that they were issued for. What
-        cannot be judged or revoked now stays unswept, for the next time.
+        cannot be judged or revoked now stays unswept, for the next time. Hosts of the authorities
+        that lost something find the next statement ready. Two sweeps at once are harmless.
         """
         ended: defaultdict[str, defaultdict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
         marks = []
-        for cut_off in self.ledger.cut_offs.unswept():
+        unswept = self.ledger.cut_offs.unswept()
+        # what is asked for from here on is younger than all of them
+        judge = Judge(identities=self.identities, role_map=self.role_map, since=self.clock())
+        for cut_off in unswept:
             try:
-                doomed = [(found.authority, found.serial) for found in self._doomed(cut_off)]
+                doomed = [
+                    (found.authority, found.serial) for found in self._doomed(cut_off, judge)
+                ]
             except Unavailable:
                 continue
             marks.append(cut_off.mark)
@@ -138,6 +162,8 @@ class Revocation:
             self.ledger.cut_offs.swept(*marks)
         except Unavailable:
             return 0
+        for authority in {authority for serials in ended.values() for authority in serials}:
+            self.statements.publish(authority)
         return count
 
     def _end(self, reason: str, serials: Mapping[str, Collection[int]]) -> int:
@@ -153,37 +179,54 @@ class Revocation:
             ),
         )
 
-    def _doomed(self, cut_off: Sweep) -> Iterator[LedgerCertificate]:
+    def _doomed(self, cut_off: Sweep, judge: Judge) -> Iterator[LedgerCertificate]:
         match cut_off.parts:
             case "user", subject:
-                yield from self._without_roles(subject=subject)
+                yield from self._without_roles(judge, subject=subject, listed=False)
             case "user-in-project", subject, project:
-                yield from self._without_roles(subject=subject, authority=project)
+                yield from self._without_roles(
+                    judge, subject=subject, authority=project, listed=False
+                )
             case "project", project:
-                yield from self._without_roles(authority=project)
-            case "role", _:
-                yield from self._without_roles()
+                yield from self._without_roles(judge, authority=project)
+            case "role", role:
+                yield from self._without_roles(judge, role=role)
+            case ("everyone",):
+                yield from self._without_roles(judge)
+            case "origin", origin:
+                yield from self._live(CertificateFilter(authorities=None, origin=origin))
             case "host", authority, host:
                 yield from self._other_keys_of(authority, host)
             # "subject-key": whoever cut it off revoked its certificates in the same commit.
             # "signature-key": what a retired key signed lives on; a revoked one is in the KRL.
 
     def _without_roles(
-        self, *, subject: str | None = None, authority: str | None = None
+        self,
+        judge: Judge,
+        *,
+        subject: str | None = None,
+        authority: str | None = None,
+        role: str | None = None,
+        listed: bool = True,
     ) -> Iterator[LedgerCertificate]:
         """Yield the users' live certificates that say more than their holders have now."""
-        held: dict[tuple[str, str], frozenset[Role]] = {}
-        for certificate in self._live(CertificateType.USER, subject=subject, authority=authority):
-            holder = certificate.subject, certificate.authority
-            if holder not in held:
-                held[holder] = self.identities.effective_roles(*holder)
-            roles = held[holder]
-            # The principals too: a renamed role is a loss of the old name (S5).
-            if not (
-                set(certificate.roles) <= {role.id for role in roles}
-                and set(certificate.principals) <= set(self.role_map.of(roles).given)
-            ):
-                yield certificate
+        # one authority at a time: the ledger then reads live certificates alone, not all
+        everywhere = subject is None and authority is None
+        for place in self._authorities() if everywhere else (authority,):
+            wanted = CertificateFilter(
+                authorities=None if place is None else (place,),
+                type=CertificateType.USER,
+                subject=subject,
+                role=role,
+            )
+            for certificate in self._live(wanted):
+                if judge.has_lost(certificate, listed=listed):
+                    yield certificate
+
+    def _authorities(self) -> Iterator[str]:
+        for authority in every(partial(self.ledger.authorities.list, only=None)):
+            if authority.retired_at is None:
+                yield authority.id
 
     def _other_keys_of(self, authority: str, host: str) -> Iterator[LedgerCertificate]:
         """Yield a host's live certificates for keys that it has not enrolled now."""
@@ -192,26 +235,13 @@ class Revocation:
         except NotFound:
             lines = ()
         keys = {PublicKey.parse(line).fingerprint for line in lines}
-        for certificate in self._live(CertificateType.HOST, host=host, authority=authority):
+        wanted = CertificateFilter(authorities=(authority,), type=CertificateType.HOST, host=host)
+        for certificate in self._live(wanted):
             if certificate.subject_key not in keys:
                 yield certificate
 
-    def _live(
-        self,
-        kind: CertificateType,
-        *,
-        subject: str | None = None,
-        host: str | None = None,
-        authority: str | None,
-    ) -> Iterator[LedgerCertificate]:
-        wanted = CertificateFilter(
-            authorities=None if authority is None else (authority,),
-            type=kind,
-            subject=subject,
-            host=host,
-            live_at=self.clock(),
-            revoked=False,
-        )
+    def _live(self, wanted: CertificateFilter) -> Iterator[LedgerCertificate]:
+        wanted = replace(wanted, live_at=self.clock(), revoked=False)
         return every(partial(self.ledger.certificates.list, wanted))
 
 

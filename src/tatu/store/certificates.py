@@ -207,6 +207,8 @@ def _conditions(wanted: CertificateFilter) -> list[ColumnElement[bool]]:
     ):
         if value is not None:
             conditions.append(column == value)
+    if wanted.role is not None:  # as it stands in the list that the column is
+        conditions.append(table.c.roles.contains(columns.dump(wanted.role), autoescape=True))
     if wanted.live_at is not None:
         conditions += [
             table.c.valid_after <= wanted.live_at,

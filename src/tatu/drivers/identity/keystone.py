@@ -85,9 +85,9 @@ class Keystone(IdentityProvider):
             return frozenset()
         return self.reader.roles_of(subject, project) if enabled else frozenset()
 
-    def roles(self) -> frozenset[Role]:
-        """Return the roles of the whole cloud, as of a minute ago at most."""
-        return self.listings.roles.all()
+    def roles(self, *, since: datetime | None = None) -> frozenset[Role]:
+        """Return the roles of the whole cloud."""
+        return self.listings.roles.all(since)
 
     def project(self, project_id: str) -> Project:
         """Return a project of Keystone."""
@@ -101,13 +101,15 @@ class Keystone(IdentityProvider):
         enabled = found.enabled and self._domain_enabled(found.domain_id)
         return User(id=found.id, name=found.name, enabled=enabled)
 
-    def projects(self) -> Iterator[Project]:
+    def projects(self, *, since: datetime | None = None) -> Iterator[Project]:
         """Yield all projects."""
-        return self.listings.projects()
+        return self.listings.projects(since)
 
-    def holders(self, project: str) -> Mapping[str, frozenset[Role]]:
+    def holders(
+        self, project: str, *, since: datetime | None = None
+    ) -> Mapping[str, frozenset[Role]]:
         """Return who has which roles in a project; who is enabled, as of half a minute ago."""
-        return self.listings.holders(project)
+        return self.listings.holders(project, since)
 
     def check(self) -> None:
         """Ask Keystone for its roles, with Tatu's own user."""

@@ -36,20 +36,19 @@ class Roles:
     _at: datetime | None = field(default=None, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    def all(self) -> frozenset[Role]:
-        """Return all roles. Raises `Unavailable`."""
+    def all(self, since: datetime | None = None) -> frozenset[Role]:
+        """Return all roles, asked for `since` then. Raises `Unavailable`."""
         with self._lock:
             kept = ROLES_FAILED if isinstance(self._found, Unavailable) else ROLES_KEPT
-            now = self.clock()
-            if self._found is None or self._at is None or not self._at <= now < self._at + kept:
+            if self._found is None or _is_old(self._at, kept, self.clock(), since):
                 self._ask()
             if isinstance(self._found, frozenset):
                 return self._found
         raise Unavailable(str(self._found))
 
-    def named(self, ids: Collection[str]) -> Mapping[str, Role]:
+    def named(self, ids: Collection[str], since: datetime | None = None) -> Mapping[str, Role]:
         """Return these roles by id, without those that are not of the whole cloud."""
-        found = {role.id: role for role in self.all()}
+        found = {role.id: role for role in self.all(since)}
         if not found.keys() >= set(ids):  # one may be younger than what is kept
             with self._lock:
                 self._found = None
@@ -57,11 +56,12 @@ class Roles:
         return found
 
     def _ask(self) -> None:
+        self._at = self.clock()
         try:
             self._found = self.reader.roles()
         except Unavailable as error:
             self._found = error
-        self._at = self.clock()
+            self._at = self.clock()
 
 
 @dataclass
@@ -78,26 +78,28 @@ class Listings:
     _since: datetime | None = field(default=None, init=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
 
-    def projects(self) -> Iterator[Project]:
+    def projects(self, since: datetime | None = None) -> Iterator[Project]:
         """Yield the projects. Raises `Unavailable`."""
         for record in self.reader.projects():
             with self._lock:
-                self._forget_the_old()
+                self._forget_the_old(since)
                 enabled = record.enabled and self._domain(record.domain_id)
                 self._projects[record.id] = enabled
             yield Project(id=record.id, name=record.name, enabled=enabled)
 
-    def holders(self, project: str) -> Mapping[str, frozenset[Role]]:
+    def holders(
+        self, project: str, since: datetime | None = None
+    ) -> Mapping[str, frozenset[Role]]:
         """Return who has which roles in a project, if they and it are enabled."""
         with self._lock:
-            self._forget_the_old()
+            self._forget_the_old(since)
             if not self._project(project):
                 return {}
         held: defaultdict[str, set[str]] = defaultdict(set)
         for assignment in self.reader.assignments(project):
             held[assignment.user.id].add(assignment.role.id)
-        roles = self.roles.named({role for ids in held.values() for role in ids})
-        enabled = self._enabled(held)
+        roles = self.roles.named({role for ids in held.values() for role in ids}, since)
+        enabled = self._enabled(held, since)
         found = {
             user: frozenset(roles[role] for role in ids if role in roles)
             for user, ids in held.items()
@@ -105,9 +107,9 @@ class Listings:
         }
         return {user: some for user, some in found.items() if some}
 
-    def _enabled(self, users: Collection[str]) -> frozenset[str]:
+    def _enabled(self, users: Collection[str], since: datetime | None) -> frozenset[str]:
         with self._lock:
-            self._forget_the_old()
+            self._forget_the_old(since)
             unknown = [user for user in users if user not in self._users]
             if len(unknown) > _FEW and not self._listed:
                 self._list()
@@ -149,11 +151,16 @@ class Listings:
                 return False
         return self._domains[domain]
 
-    def _forget_the_old(self) -> None:
+    def _forget_the_old(self, since: datetime | None = None) -> None:
         now = self.clock()
-        if self._since is None or not self._since <= now < self._since + ENABLED_KEPT:
+        if _is_old(self._since, ENABLED_KEPT, now, since):
             self._users.clear()
             self._projects.clear()
             self._domains.clear()
             self._listed = False
             self._since = now
+
+
+def _is_old(at: datetime | None, kept: timedelta, now: datetime, since: datetime | None) -> bool:
+    """Whether what was found out at a time counts no more."""
+    return at is None or not at <= now < at + kept or (since is not None and at < since)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from oslo_config import cfg
@@ -66,7 +66,7 @@ class Local(IdentityProvider):
         """Return the roles that a user has in a project at this moment."""
         return self.directory.effective_roles(subject, project)
 
-    def roles(self) -> frozenset[Role]:
+    def roles(self, *, since: datetime | None = None) -> frozenset[Role]:
         """Return all roles."""
         return frozenset(self.directory.roles())
 
@@ -78,7 +78,7 @@ class Local(IdentityProvider):
         """Return a user of the directory."""
         return _of_id(subject, self.directory.user(subject))
 
-    def projects(self) -> Iterator[Project]:
+    def projects(self, *, since: datetime | None = None) -> Iterator[Project]:
         """Yield all projects."""
         marker = None
         while True:
@@ -87,7 +87,9 @@ class Local(IdentityProvider):
             if (marker := page.marker) is None:
                 return
 
-    def holders(self, project: str) -> Mapping[str, frozenset[Role]]:
+    def holders(
+        self, project: str, *, since: datetime | None = None
+    ) -> Mapping[str, frozenset[Role]]:
         """Return whom the assignments of a project name, and what they have there."""
         given = self.directory.assignments(project=project, user=None, group=None)
         users = {each.user for each in given if each.user is not None}

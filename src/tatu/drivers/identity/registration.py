@@ -92,7 +92,7 @@ class Registration:
             project = self._project(wanted.project, domain)
             tatu = self._user(SERVICE, domain, users)
             self._system_role(tatu, self._role(READER))
-            self._project_role(tatu, project, self._role(INVENTORY_ROLE))
+            self._inherited_role(tatu, self._role(INVENTORY_ROLE))
             self._project_role(tatu, project, self._role(KEYS_ROLE))
             nova = self._user(VENDORDATA_USER, domain, users)
             self._project_role(nova, project, self._role(VENDORDATA_ROLE))
@@ -160,6 +160,17 @@ class Registration:
         if not self._identity.validate_user_has_project_role(project, user, role):
             self._identity.assign_project_role_to_user(project, user, role)
             self._changes.append(f"role {role.name} of {user.name} in {project.name}")
+
+    def _inherited_role(self, user: Any, role: Any) -> None:
+        """Give a role in every project of every domain: nobody has one in all of them at once."""
+        for domain in self._identity.domains():
+            if not self._identity.validate_user_has_domain_role(
+                domain, user, role, inherited=True
+            ):
+                self._identity.assign_domain_role_to_user(domain, user, role, inherited=True)
+                self._changes.append(
+                    f"role {role.name} of {user.name} in every project of {domain.name}"
+                )
 
     def _service(self, wanted: Wanted) -> None:
         service = next(
