@@ -406,12 +406,13 @@ _NO_FILE = (
 )
 
 
-def load(arguments: Sequence[str]) -> Config:
+def load(arguments: Sequence[str], *, flags: Sequence[cfg.Opt] = ()) -> Config:
     """Read a configuration from files, the environment and a command line.
 
-    Raises `Malformed` with what is wrong, and where.
+    The command line may have `flags` of its own. Raises `Malformed` with what is wrong, and where.
     """
     conf = cfg.ConfigOpts()
+    conf.register_cli_opts(flags)
     for section, options in OPTIONS.items():
         conf.register_opts(options, group=None if section == "DEFAULT" else section)
     try:

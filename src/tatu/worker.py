@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 import structlog
+from oslo_config import cfg
 
 from tatu import bootstrap, logs
 from tatu.bootstrap import Application
@@ -21,6 +22,7 @@ from tatu.core.errors import TatuError
 LOG = structlog.get_logger("tatu.worker")
 
 _SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
+_FLAGS = (cfg.BoolOpt("check", default=False, help="Only say whether it could work."),)
 _SWEEP = timedelta(seconds=5)
 """How long a loss that could not be swept waits for the next attempt."""
 
@@ -28,27 +30,25 @@ _SWEEP = timedelta(seconds=5)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Work until told to stop; return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    checking = "--check" in given
-    given = [argument for argument in given if argument != "--check"]
     try:
-        config = load(given)
+        config = load(given, flags=_FLAGS)
         bootstrap.check_config(config)
     except TatuError as error:
         return _failed(2, error)
     logs.configure(config.log_level)
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # also in all threads that are started
     try:
-        return _run(config, given, checking=checking)
+        return _run(config, given)
     except TatuError as error:
         return _failed(1, error)
 
 
-def _run(config: Config, given: Sequence[str], *, checking: bool) -> int:
+def _run(config: Config, given: Sequence[str]) -> int:
     ledger = bootstrap.open_ledger(config)
     try:
         application = bootstrap.build(config, ledger)
         checks = {**application.checks, "events": application.events.check}
-        if checking:
+        if config.conf.check:
             return _check(checks)
         ledger.check()
         Worker(application).work(given)
@@ -114,7 +114,7 @@ def _check(checks: Mapping[str, Callable[[], None]]) -> int:
 
 def _reload(given: Sequence[str]) -> None:
     try:
-        logs.configure(load(given).log_level)
+        logs.configure(load(given, flags=_FLAGS).log_level)
     except TatuError as error:
         LOG.warning("reload", error=str(error))
     else:
