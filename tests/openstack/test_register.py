@@ -27,19 +27,20 @@ def roles(lab, user):
     given = asking.get(
         f"{base}/role_assignments", params={"user.id": found, "include_names": "1"}
     ).json()["role_assignments"]
-    return {
-        (
-            each["role"]["name"],
-            "system" if "system" in each["scope"] else each["scope"]["project"]["name"],
-        )
-        for each in given
-    }
+    return {(each["role"]["name"], place(each["scope"])) for each in given}
+
+
+def place(scope):
+    if "domain" in scope:
+        assert scope["OS-INHERIT:inherited_to"] == "projects"
+        return f"every project of {scope['domain']['name']}"
+    return "system" if "system" in scope else scope["project"]["name"]
 
 
 def test_each_user_has_what_it_needs_and_no_more(identity_lab, tatu):
     assert roles(identity_lab, "tatu") == {
         ("reader", "system"),
-        ("tatu-inventory", "service"),
+        ("tatu-inventory", "every project of Default"),
         ("creator", "service"),
     }
     assert roles(identity_lab, "tatu-vendordata") == {("tatu-vendordata", "service")}

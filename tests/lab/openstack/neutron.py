@@ -5,7 +5,7 @@ import shutil
 
 from tests.lab.openstack import conf
 from tests.lab.openstack.process import wsgi
-from tests.lab.openstack.site import REGION
+from tests.lab.openstack.site import POLICIES, REGION
 from tests.lab.openstack.venv import VENV, program
 
 _AGENT = {
@@ -48,6 +48,7 @@ def service(site, processes):
         },
         "oslo_messaging_notifications": conf.NOTIFY,
         "database": {"connection": site.database("neutron")},
+        "oslo_policy": {"policy_file": POLICIES / "neutron-policy.yaml"},
         "keystone_authtoken": conf.authtoken(site, "neutron"),
         "nova": {**conf.sign_in(site, "nova"), "region_name": REGION},
         "oslo_concurrency": {"lock_path": home / "lock"},

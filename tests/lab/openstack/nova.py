@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.lab.openstack import conf, rabbitmq
 from tests.lab.openstack.process import Service, wsgi
-from tests.lab.openstack.site import REGION
+from tests.lab.openstack.site import POLICIES, REGION
 from tests.lab.openstack.venv import VENV, program
 
 HOST = (
@@ -141,6 +141,7 @@ def _settings(site, home):
             "vendordata_dynamic_connect_timeout": 5,
             "vendordata_dynamic_read_timeout": 10,
         },
+        "oslo_policy": {"policy_file": POLICIES / "nova-policy.yaml"},
         "keystone_authtoken": conf.authtoken(site, "nova"),
         "service_user": {"send_service_user_token": True, **sign_in("nova")},
         "placement": sign_in("placement"),
