@@ -48,6 +48,18 @@ def test_all_that_the_roles_give_is_granted_when_nothing_is_asked_for():
     assert grant.key_id(7) == "ann_7"
 
 
+def test_no_certificate_outlives_what_its_token_was_got_by():
+    def until(**span):
+        return granted(identity=replace(ANN, ends_by=NOW + timedelta(**span))).valid_before
+
+    assert NOW + timedelta(hours=2) == until(hours=2)
+    assert NOW + timedelta(hours=2) == until(hours=2, microseconds=999_999)
+    assert NOW + timedelta(hours=24) == until(days=30)
+    for over in ({"seconds": 0}, {"microseconds": 999_999}, {"days": -1}):
+        with pytest.raises(Denied, match="ends now"):
+            until(**over)
+
+
 def test_asked_for_principals_narrow_the_grant_and_its_roles():
     grant = granted(replace(WANTED, principals=frozenset({"member"})))
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tatu.core import lint, losses
+from tatu.core.audit import SYSTEM
 from tatu.core.authority import KeyState, Purpose
 from tatu.core.certificate import Certificate, CertificateType
 from tatu.core.errors import (
@@ -20,7 +21,8 @@ from tatu.core.errors import (
 )
 from tatu.core.sshsig import Namespace
 from tatu.drivers.verifier.cryptography import CryptographyVerifier
-from tatu.ports import CertificateFilter, RevocationSelector
+from tatu.ports import CertificateFilter, Held, RevocationSelector
+from tatu.service.audit import event
 from tests.fakes.deployment import Key
 from tests.fakes.identities import request
 
@@ -350,3 +352,35 @@ def test_a_batch_of_none_or_too_many_is_refused(deployment, count):
 
     with pytest.raises(Malformed, match="1 to 100"):
         deployment.issuance.batch(request("ann", "blue"), ann, "blue", items, request_id="r")
+
+
+def test_what_the_token_was_got_by_is_in_the_ledger_and_ends_the_certificate(deployment):
+    origin, end = "application-credential:7", deployment.clock() + timedelta(minutes=10)
+    identity = replace(deployment.who("ann"), origin=origin, ends_by=end)
+    wanted, proof = deployment.wanted(identity, Key())
+    answer = ask(deployment, identity, wanted, proof).certificate
+
+    assert answer.origin == origin
+    assert answer.valid_before == end.replace(microsecond=0)
+    assert [answer] == [found for found in issued(deployment) if found.origin == origin]
+
+
+def test_a_certificate_got_by_something_else_does_not_stand_for_a_new_one(deployment):
+    key = Key()
+    identity = replace(deployment.who("ann"), origin="application-credential:7")
+    answer = ask(deployment, identity, *deployment.wanted(identity, key)).certificate
+
+    assert answer == deployment.issuance.standing(identity, "blue", key.public)
+    assert deployment.issuance.standing(replace(identity, origin=""), "blue", key.public) is None
+
+
+def test_while_a_users_loss_is_held_they_get_no_certificate(deployment):
+    held = Held(authority="blue", kind="user", value="id-ann", since=deployment.clock())
+    loss = event("test", by=SYSTEM, at=deployment.clock(), subject="id-ann")
+    deployment.ledger.holds.hold([held], loss)
+    with pytest.raises(Denied, match="are being checked"):
+        deployment.issue("ann")
+    deployment.issue("bob")
+
+    deployment.ledger.holds.release([held], loss)
+    deployment.issue("ann")

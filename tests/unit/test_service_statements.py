@@ -102,6 +102,31 @@ def test_an_expired_statement_is_not_served_when_none_can_be_made(deployment):
         deployment.statements.newest("blue")
 
 
+def test_what_is_revoked_goes_out_while_the_cloud_is_away_and_this_process_is_new(deployment):
+    _, before = newest(deployment)
+    serial, ann = deployment.issue("ann").certificate.serial, deployment.who("ann")
+    deployment.identities.out = True
+    deployment.compose()
+    selector = RevocationSelector(authority="blue", serial=serial)
+    deployment.revocation.revoke(ann, selector, "test", request_id="r")
+
+    _, after = newest(deployment)
+    assert (before.accounts, before.sudo) == (after.accounts, after.sudo)
+    user_key = deployment.authorities.show("blue").active(Purpose.USER).public_key
+    assert serial in listed(deployment).serials[user_key]
+
+
+def test_without_any_statement_yet_the_cloud_must_tell_its_roles(deployment):
+    ann = deployment.who("ann")
+    deployment.identities.out = True
+    deployment.authorities.create(ann, "green", "green", request_id="r")
+    with pytest.raises(Unavailable):
+        deployment.statements.newest("green")
+
+    deployment.identities.out = False
+    assert newest(deployment, "green")[1].accounts
+
+
 def test_what_was_revoked_is_in_the_very_next_answer(deployment):
     serial = deployment.issue("ann").certificate.serial
     before = deployment.statements.newest("blue")

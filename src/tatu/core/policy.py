@@ -110,10 +110,22 @@ def decide(
         roles=tuple(sorted(allowed.given[principal].id for principal in principals)),
         left_out=allowed.left_out,
         valid_after=now - BACKDATE,
-        valid_before=now + _validity(authority, wanted),
+        valid_before=_valid_before(authority, identity, wanted, now),
         critical_options=_critical_options(authority, wanted),
         extensions=_extensions(authority),
     )
+
+
+def _valid_before(
+    authority: Authority, identity: Identity, wanted: Wanted, now: datetime
+) -> datetime:
+    until = now + _validity(authority, wanted)
+    if identity.ends_by is None:
+        return until
+    end = identity.ends_by.replace(microsecond=0)
+    if end <= now:
+        raise Denied("what the token was got by ends now")
+    return min(until, end)
 
 
 def _validity(authority: Authority, wanted: Wanted) -> timedelta:

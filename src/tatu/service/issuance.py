@@ -148,7 +148,8 @@ class Issuance:
             revoked=False,
         )
         for found in every(partial(self.ledger.certificates.list, wanted)):
-            if found.principals == principals and found.signature_key == signature_key:
+            same = principals, signature_key, identity.origin
+            if same == (found.principals, found.signature_key, found.origin):
                 return found
         return None
 
@@ -199,6 +200,7 @@ class Issuance:
             subject=identity.subject,
             user_name=identity.name,
             roles=grant.roles,
+            origin=identity.origin,
         )
         self.ledger.certificates.record(
             issued,
@@ -218,6 +220,11 @@ class Issuance:
     def _check_blocks(self, snapshot: Snapshot, identity: Identity, wanted: Wanted) -> None:
         if identity.subject in snapshot.blocked_users:
             raise Denied("this user is blocked; an administrator can clear the block")
+        if identity.subject in snapshot.held_users:
+            raise Denied(
+                "the cloud's answers about this user are being checked; try again, or ask an"
+                " administrator"
+            )
         if wanted.subject_key.fingerprint in snapshot.blocked_keys:
             raise Denied("this subject key is blocked; an administrator can clear the block")
 

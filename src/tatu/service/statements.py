@@ -192,13 +192,19 @@ class Statements:
 
         Where the roles would empty either and no lockdown is set, the last statement's stand: a
         slip in the configuration must lock nobody out, and a host would refuse the statement with
-        the revocations in it. Nobody keeps access by that: certificates end with their roles.
+        the revocations in it. Nobody keeps access by that: certificates end with their roles. They
+        stand, too, while the cloud does not tell its roles: revocations must go out all the same.
         """
-        given = self.role_map.of(self.identities.roles()).given
+        before = statement.decode(last.statement) if last else None
+        try:
+            given = self.role_map.of(self.identities.roles()).given
+        except Unavailable:
+            if before is None:
+                raise
+            return before.accounts, before.sudo
         accounts: Mapping[str, tuple[str, ...]] = {account: (account,) for account in given}
         sudo = tuple(a for a, role in given.items() if role.name in self.role_map.sudo)
         if not self.settings.lockdown:
-            before = statement.decode(last.statement) if last else None
             if before and (not accounts or (before.sudo and not sudo)):
                 return before.accounts, before.sudo
             if not accounts:

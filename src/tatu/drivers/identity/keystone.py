@@ -81,9 +81,9 @@ class Keystone(IdentityProvider):
             enabled = user.enabled and place.enabled
             for domain in {user.domain_id, place.domain_id} - {None}:
                 enabled = enabled and self._domain_enabled(domain)
+            return self.reader.roles_of(subject, project) if enabled else frozenset()
         except NotFound:
             return frozenset()
-        return self.reader.roles_of(subject, project) if enabled else frozenset()
 
     def roles(self, *, since: datetime | None = None) -> frozenset[Role]:
         """Return the roles of the whole cloud."""

@@ -96,8 +96,11 @@ class Listings:
             if not self._project(project):
                 return {}
         held: defaultdict[str, set[str]] = defaultdict(set)
-        for assignment in self.reader.assignments(project):
-            held[assignment.user.id].add(assignment.role.id)
+        try:
+            for assignment in self.reader.assignments(project):
+                held[assignment.user.id].add(assignment.role.id)
+        except NotFound:
+            return {}
         roles = self.roles.named({role for ids in held.values() for role in ids}, since)
         enabled = self._enabled(held, since)
         found = {

@@ -181,14 +181,20 @@ class Reader:
         return frozenset(Role(id=r.id, name=r.name) for r in found if r.domain_id is None)
 
     def roles_of(self, user: str, project: str) -> frozenset[Role]:
-        """Return the roles that a user has in a project: inherited, implied and by group, too."""
+        """Return the roles that a user has in a project: inherited, implied and by group, too.
+
+        Raises `NotFound` for no project.
+        """
         query = {"user.id": user, "scope.project.id": project, "include_names": "true"}
-        found = self._assignments(query)
+        found = self._assignments(project, query)
         return frozenset(Role(id=each.role.id, name=each.role.name) for each in found)
 
     def assignments(self, project: str) -> list[AssignmentRecord]:
-        """Return who has which role in a project; the roles without their names."""
-        return self._assignments({"scope.project.id": project})
+        """Return who has which role in a project; the roles without their names.
+
+        Raises `NotFound` for no project.
+        """
+        return self._assignments(project, {"scope.project.id": project})
 
     def projects(self) -> Iterator[ProjectRecord]:
         """Yield all projects."""
@@ -232,9 +238,9 @@ class Reader:
                 " is there (set system_scope = all)"
             )
 
-    def _assignments(self, query: Mapping[str, str]) -> list[AssignmentRecord]:
+    def _assignments(self, project: str, query: Mapping[str, str]) -> list[AssignmentRecord]:
         path = f"/role_assignments?{urlencode({**query, 'effective': 'true'})}"
-        return self._ask(path, _Assignments).role_assignments
+        return self._ask(path, _Assignments, project).role_assignments
 
     def _ask(
         self,
