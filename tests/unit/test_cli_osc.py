@@ -257,6 +257,7 @@ def test_credentials_that_name_nobody_do_for_lists_alone(cloud):
     assert cloud.asked[-1][2] == "a-token"
     with pytest.raises(Unauthenticated, match="do not say who you are"):
         connection.session()
+    assert connection.find("projects", "p-1") is None
 
 
 def test_a_person_in_a_project_of_a_cloud_has_files_of_their_own(cloud):
@@ -323,6 +324,9 @@ def test_a_token_for_no_project_needs_one_to_be_named(cloud):
     with pytest.raises(Malformed, match="no project: name one by --project"):
         command.project_id(None)
     assert command.project_id("green") == "p-2"
+    assert not command.is_own("p-2")
+    with pytest.raises(Malformed, match="no project: sign in to one"):
+        _ = command.connection.state
 
 
 def test_a_valid_certificate_needs_no_tatu(cloud):

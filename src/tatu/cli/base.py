@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cliff.columns import FormattableColumn
 from osc_lib.command import command
 
-from tatu.core.errors import Malformed, NotFound
+from tatu.core.errors import Malformed, NotFound, Unauthenticated
 
 if TYPE_CHECKING:
     from tatu.client.api import Api
@@ -52,6 +52,13 @@ class _Connected:
         if not own:
             raise Malformed("you are signed in to no project: name one by --project")
         return own
+
+    def is_own(self, project: str) -> bool:
+        """Say whether a project is the caller's own, of which there are files here."""
+        try:
+            return self.connection.session().project == project
+        except Unauthenticated:
+            return False
 
     def scope(self, args: argparse.Namespace) -> str | None:
         """Return the id of the project that `add_scope` let name, or None for all."""

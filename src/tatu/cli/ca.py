@@ -17,7 +17,7 @@ class CaList(Lister):
         """Ask the server."""
         wanted = self.scope(parsed_args)
         found = [each for each in self.api.authorities() if wanted in (None, each.id)]
-        return table(("id", "name", "created_at"), found)
+        return table(("id", "name", "created_at", "retired_at"), found)
 
 
 class CaShow(ShowOne):
@@ -64,6 +64,7 @@ def _shown(authority: Any) -> tuple[tuple[str, ...], list[object]]:
         *(str(shown(part)) for part in profile),
         "keys",
         "created_at",
+        "retired_at",
         "revision",
     )
     facts = (
@@ -72,6 +73,7 @@ def _shown(authority: Any) -> tuple[tuple[str, ...], list[object]]:
         *profile.values(),
         keys,
         authority.created_at,
+        authority.retired_at,
         authority.revision,
     )
     return names, [shown(fact) for fact in facts]

@@ -28,8 +28,10 @@ class TokenCreate(ShowOne):
         facts = host_facts(asked)
         if asked.validity:
             facts["validity"] = int(asked.validity.total_seconds())
-        made = self.api.create_enrolment_token(self.project_id(asked.project), facts)
-        refresh.expect_host(self.connection)
+        project = self.project_id(asked.project)
+        made = self.api.create_enrolment_token(project, facts)
+        if self.is_own(project):
+            refresh.expect_host(self.connection)
         names = ("host", "principals", "expires_at", "token")
         values = (made.host.id, made.host.principals, made.expires_at, made.token)
         return names, [shown(value) for value in values]

@@ -148,7 +148,8 @@ class UsercertRevoke(ShowOne):
         if asked.everything:
             selector["everything"] = True
         result = self.api.revoke(authority, selector, asked.reason, block=asked.block)
-        self.connection.state.drop(result.revoked)
+        if self.is_own(authority):
+            self.connection.state.drop(result.revoked)
         if asked.serial is not None and not asked.block:
             self.app.stderr.write(
                 "the user can still get another certificate:"

@@ -63,8 +63,13 @@ class OpenStackConnection:
 
     @cached_property
     def state(self) -> State:
-        """What is remembered of this person in this project of this cloud, and of no other."""
+        """What is remembered of this person in this project of this cloud, and of no other.
+
+        Raises `Malformed` when they have no project.
+        """
         own, place = self.session(), self._place
+        if not own.project:
+            raise Malformed("you are signed in to no project: sign in to one")
         who = [self._auth.auth_url, place.region, place.override, own.subject, own.project]
         digest = hashlib.sha256(json.dumps(who).encode()).hexdigest()
         return State.of(state_folder() / f"openstack-{digest[:16]}")
@@ -133,6 +138,8 @@ class OpenStackConnection:
 
         Raises `Conflict` when several domains have the name, and as `http.request` does.
         """
+        if not isinstance(self._http.auth, BaseIdentityPlugin):
+            return None  # there is no Keystone to ask
         access = self._access()
         mine = {
             "users": (access.user_id, access.username),

@@ -101,6 +101,7 @@ class Authority(Struct, frozen=True, kw_only=True):
     keys: list[AuthorityKey]
     created_at: datetime
     revision: int
+    retired_at: datetime | None = None
 
 
 class PublicKeys(Struct, frozen=True, kw_only=True):
