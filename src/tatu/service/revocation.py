@@ -143,20 +143,22 @@ class Revocation:
         that lost something find the next statement ready. Two sweeps at once are harmless.
         """
         ended: defaultdict[str, defaultdict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
-        marks = []
-        unswept = self.ledger.cut_offs.unswept()
+        marks: list[int] = []
+        unswept: defaultdict[Topic, list[Sweep]] = defaultdict(list)
+        for cut_off in self.ledger.cut_offs.unswept():
+            unswept[cut_off.topic].append(cut_off)
         # what is asked for from here on is younger than all of them
         judge = Judge(identities=self.identities, role_map=self.role_map, since=self.clock())
-        for cut_off in unswept:
+        for same in unswept.values():  # a thousand losses may be one topic's
             try:
                 doomed = [
-                    (found.authority, found.serial) for found in self._doomed(cut_off, judge)
+                    (found.authority, found.serial) for found in self._doomed(same[0], judge)
                 ]
             except Unavailable:
                 continue
-            marks.append(cut_off.mark)
+            marks += [cut_off.mark for cut_off in same]
             for authority, serial in doomed:
-                ended[cut_off.reason][authority].add(serial)
+                ended[same[0].reason][authority].add(serial)
         try:
             count = sum(self._end(reason, serials) for reason, serials in ended.items())
             self.ledger.cut_offs.swept(*marks)
