@@ -17,6 +17,7 @@ GROUPS = {
     "keystore": ("keystore", "key-encryption keys of the embedded key store"),
     "authority": ("authority", "rotate or revoke an authority's keys"),
     "audit": ("audit", "verify, export and sign the audit chain"),
+    "vendordata": ("vendordata", "what Nova hands to every instance"),
     "check": ("check", "tell whether everything is as it should be"),
     "config": ("samples", "print sample files"),
     "openstack": ("openstack", "register with an OpenStack cloud"),
