@@ -112,7 +112,6 @@ def _for_tatu(done: "Registered", parsed: argparse.Namespace) -> Sections:
             **user,
             **domain,
             "system_scope": "all",
-            "region_name": parsed.region,
         },
     }
     if "compute" in done.services:
