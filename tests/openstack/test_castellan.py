@@ -6,9 +6,14 @@ import uuid
 import pytest
 
 from tatu import bootstrap, config
+from tatu.core.audit import SYSTEM
 from tatu.core.authority import KeyAlgorithm
 from tatu.core.errors import NotFound, Unavailable
+from tatu.core.identity import Role
 from tatu.drivers import loading
+from tatu.manage import opening
+from tatu.manage.main import main
+from tatu.service.audit import event
 from tests.contract.keystore.test_keystore import (  # noqa: F401  they run over the fixture below
     test_a_certificate_that_names_another_signature_key_is_not_signed,
     test_a_deleted_key_is_not_found_and_deleting_it_again_is_no_error,
@@ -161,11 +166,52 @@ def test_signing_goes_on_while_a_service_is_out_and_all_is_well_when_it_is_back(
     cold.create(KeyAlgorithm.ED25519)
 
 
-def test_a_user_who_may_not_keep_secrets_is_refused_with_the_reason(open_as):
+def test_a_user_who_may_not_keep_secrets_is_refused_with_the_reason(open_as, caplog):
     store = open_as("guest")
     for ask in (store.check, lambda: store.create(KeyAlgorithm.ED25519)):
         with pytest.raises(Unavailable, match=r"does not store a secret: .*not allowed"):
             ask()
+    # the libraries log what they raise, and Barbican may quote what it was sent
+    assert not [
+        name for name, _, _ in caplog.record_tuples if "castellan" in name or "bar" in name
+    ]
+
+
+def test_an_authority_lives_in_barbican_and_its_keys_die_there(
+    identity_lab, users, configured, stopped, capsys
+):
+    def manage(*words):
+        assert main([f"--config-file={configured()}", *words]) == 0
+        return capsys.readouterr().out
+
+    def kept():
+        secrets = identity_lab.cloud(users["project"], users["tatu"], PASSWORD).key_manager
+        return {secret.secret_id for secret in secrets.secrets()}
+
+    manage("db", "sync")
+    found = config.load([f"--config-file={configured()}"])
+    ledger = bootstrap.open_ledger(found)
+    try:
+        application = bootstrap.build(found, ledger)
+        by = opening.operator(application)
+        made = event("made", by=by, at=application.clock(), subject="member")
+        ledger.directory.create_role(Role(id="m", name="member"), made)
+        authority = application.authorities.create(by, "blue", "blue", request_id="")
+        references = {key.reference for key in authority.keys}
+        assert references <= kept()
+        stopped("barbican")
+        application.statements.newest("blue")
+        with pytest.raises(Unavailable, match="key manager"):
+            application.authorities.create(by, "red", "red", request_id="")
+        stopped.undo()
+        application.authorities.create(by, "red", "red", request_id="")
+        gone = event("retired", by=SYSTEM, at=application.clock(), subject="blue")
+        ledger.authorities.retire("blue", gone)
+    finally:
+        ledger.close()
+    before = kept()
+    assert "destroyed 3 keys" in manage("authority", "destroy-keys", "--yes", "blue")
+    assert before - references == kept()
 
 
 def test_a_wrong_password_is_refused_with_the_reason(open_as, monkeypatch):

@@ -315,10 +315,11 @@ def test_a_service_that_hangs_holds_nobody_for_long(load, keystone, silent, hang
             store.signer("5f3b5f5e-3d7c-4b5a-8d6e-0e6a6d2f9c11")
         waited.append(time.monotonic() - start)
 
-    threads = [threading.Thread(target=ask) for _ in range(8)]
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(8)]
     for thread in threads:
         thread.start()
+    until = time.monotonic() + 10
     for thread in threads:
-        thread.join()
+        thread.join(until - time.monotonic())
     assert len(waited) == len(threads)
-    assert max(waited) < 3.5, waited
+    assert max(waited) < 5, waited  # it hangs for ever, and eight in turn for 16 s
