@@ -1,6 +1,7 @@
 #!/bin/sh
 # Sets up all that the project's commands need, and only what is missing: uv, the locked environment in
-# .venv, and for the words "sshd", "databases" Debian's packages (as root; otherwise it says what to install).
+# .venv, and for the words "sshd", "databases" Debian's packages (as root; otherwise it says what to install),
+# for "openstack" also the services of its release in .cache/openstack.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -32,12 +33,18 @@ install_packages() {
     }
 }
 
+openstack=""
 for part in "$@"; do
     case $part in
     sshd) [ -x /usr/sbin/sshd ] || install_packages openssh-server openssh-client ;;
     databases)
         [ -x /usr/sbin/mariadbd ] || install_packages mariadb-server
         ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || install_packages postgresql
+        ;;
+    openstack)
+        openstack=yes
+        [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || install_packages rabbitmq-server
+        [ -x /usr/sbin/mariadbd ] || install_packages mariadb-server
         ;;
     shellcheck) command -v shellcheck >/dev/null || install_packages shellcheck ;;
     *) say "setup.sh: unknown part: $part"; exit 2 ;;
@@ -57,22 +64,39 @@ if [ -z "$python" ]; then
     python=python3
 fi
 
-# The environment is ready when it was made from this lock.
-stamp=.venv/.made-from
-want=$(cat requirements.lock pyproject.toml tools/setup.sh | sha256sum)
-[ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && exit 0
-
-"$python" -c 'import venv, ensurepip' 2>/dev/null || install_packages python3-venv
-if [ ! -x .cache/uv/bin/uv ]; then
+get_uv() {
+    uv=.cache/uv/bin/uv
+    [ -x $uv ] && return 0
+    "$python" -c 'import venv, ensurepip' 2>/dev/null || install_packages python3-venv
     say "setting up uv"
     "$python" -m venv .cache/uv
     .cache/uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv==0.13.9'
+}
+
+# An environment is ready when it was made from this lock.
+stamp=.venv/.made-from
+want=$(cat requirements.lock pyproject.toml tools/setup.sh | sha256sum)
+if [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; then
+    get_uv
+    say "setting up the environment in .venv"
+    [ -x .venv/bin/python ] || $uv venv --quiet --python "$(command -v "$python")" .venv
+    VIRTUAL_ENV="$PWD/.venv" $uv pip sync --quiet --require-hashes --compile-bytecode requirements.lock
+    VIRTUAL_ENV="$PWD/.venv" $uv pip install --quiet --no-deps --no-build-isolation --editable .
+    .venv/bin/python -m compileall -q src
+    printf '%s\n' "$want" >"$stamp"
 fi
-say "setting up the environment in .venv"
-uv=.cache/uv/bin/uv
-[ -x .venv/bin/python ] || $uv venv --quiet --python "$(command -v "$python")" .venv
-export VIRTUAL_ENV="$PWD/.venv"
-$uv pip sync --quiet --require-hashes --compile-bytecode requirements.lock
-$uv pip install --quiet --no-deps --no-build-isolation --editable .
-.venv/bin/python -m compileall -q src
+
+[ -n "$openstack" ] || exit 0
+pins=tests/lab/openstack/constraints.txt
+stamp=.cache/openstack/.made-from
+want=$(sha256sum <$pins)
+[ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && exit 0
+get_uv
+# uwsgi is compiled
+headers='import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
+command -v cc >/dev/null || install_packages gcc libc6-dev
+"$python" -c "$headers" || install_packages python3-dev
+say "setting up OpenStack in .cache/openstack"
+[ -x .cache/openstack/bin/python ] || $uv venv --quiet --python "$(command -v "$python")" .cache/openstack
+VIRTUAL_ENV="$PWD/.cache/openstack" $uv pip sync --quiet --compile-bytecode $pins
 printf '%s\n' "$want" >"$stamp"

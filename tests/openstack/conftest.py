@@ -21,3 +21,9 @@ def pytest_collection_modifyitems(items):
 def identity_lab(tmp_path_factory):
     with Lab.start(tmp_path_factory.mktemp("lab")) as lab:
         yield lab
+
+
+@pytest.fixture(scope="session")
+def compute_lab(identity_lab):
+    identity_lab.extend("compute")
+    return identity_lab

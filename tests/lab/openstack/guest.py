@@ -67,18 +67,30 @@ def read_metadata(lab, server, path="latest/vendor_data2.json"):
         return json.load(answer)
 
 
-def networks(cloud):
-    """Return a public and a private network that a router connects, by the administrator."""
+def public_network(cloud):
+    """Return the network that floating IPs are of, by the administrator; there is one in a lab."""
     network = cloud.network
-    public = network.create_network(
+    if found := network.find_network("public"):
+        return found
+    made = network.create_network(
         name="public",
         is_router_external=True,
         provider_network_type="flat",
         provider_physical_network="public",
     )
-    network.create_subnet(network_id=public.id, ip_version=4, cidr="203.0.113.0/24")
+    network.create_subnet(network_id=made.id, ip_version=4, cidr="203.0.113.0/24")
+    return made
+
+
+def networks(cloud, public=None):
+    """Return a public and a private network of the cloud's project that a router connects.
+
+    The public one is found or made by the administrator, who need not be the cloud's user.
+    """
+    network = cloud.network
+    public = public or public_network(cloud)
     private = network.create_network(name="private")
     inside = network.create_subnet(network_id=private.id, ip_version=4, cidr="10.20.0.0/16")
     router = network.create_router(external_gateway_info={"network_id": public.id})
-    network.add_interface_to_router(router, subnet_id=inside.id)
+    network.add_interface_to_router(router, subnet=inside.id)
     return public, private

@@ -5,9 +5,6 @@ import contextlib
 import secrets
 import sqlite3
 
-from keystoneauth1 import session
-from keystoneauth1.identity import v3
-
 from tests.lab.openstack import conf, templates
 from tests.lab.openstack.process import wsgi
 from tests.lab.openstack.site import REGION
@@ -79,15 +76,7 @@ def service(site, processes, *, notification_format, token_expiration):
 
 def admin(site):
     """Return a session of the cloud's administrator."""
-    auth = v3.Password(
-        auth_url=site.keystone_url,
-        username="admin",
-        password=site.admin_password,
-        user_domain_id="default",
-        project_name="admin",
-        project_domain_id="default",
-    )
-    return session.Session(auth=auth)
+    return site.session()
 
 
 def add_endpoint(site, name, url):

@@ -5,9 +5,6 @@ import time
 import uuid
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
-from keystoneauth1 import session
-from keystoneauth1.identity import v3
-
 from tests.lab.openstack import (
     barbican,
     glance,
@@ -112,23 +109,6 @@ class Lab(Site):
             assert time.monotonic() < until, f"{name} logs nothing"
             time.sleep(0.01)
         return [line for line in lines.splitlines() if not line.startswith(("GET / ", "GET /?"))]
-
-    def session(self, project="admin", user="admin", password=None, **auth):
-        """Return a keystoneauth session, by default the cloud administrator's.
-
-        Other arguments go to Keystone's password plugin in place of the project: `system_scope="all"`, `domain_id=…`.
-        """
-        if not auth:
-            auth = {"project_name": project, "project_domain_id": "default"}
-        return session.Session(
-            auth=v3.Password(
-                auth_url=self.keystone_url,
-                username=user,
-                password=password or self.admin_password,
-                user_domain_id="default",
-                **auth,
-            )
-        )
 
     def cloud(self, *who, **auth):
         """Return an openstacksdk connection; its arguments are those of `session`."""
