@@ -37,6 +37,14 @@ KeyLine = Annotated[
     ),
 ]
 Text = Annotated[str, Meta(pattern=rf"^[^{_CONTROLS}]+{_END}", max_length=255)]
+Subject = Annotated[
+    str,
+    Meta(
+        pattern=rf"^[^{_CONTROLS}]+{_END}",
+        max_length=255,
+        description="a user's id, as their identity provider writes it",
+    ),
+]
 Command = Annotated[str, Meta(pattern=rf"^[^{_CONTROLS}]+{_END}", max_length=4096)]
 Armored = Annotated[
     str,
@@ -104,12 +112,16 @@ class Versions(Answer):
 
 
 class Version(Answer):
-    """What a client must know of a deployment before it signs in."""
+    """What a client must know of a deployment before it signs in.
+
+    `auth_url` is the Keystone that gives its tokens; without one this API does.
+    """
 
     version: str
     deployment: str
     identity: str
     url: str
+    auth_url: str = ""
 
 
 class Health(Answer):
@@ -262,13 +274,14 @@ class AuthorityKeyShown(Answer):
 
 
 class AuthorityShown(Answer):
-    """An authority."""
+    """An authority; a retired one issues nothing any more: its project was deleted."""
 
     id: str
     name: str
     profile: ProfileShown
     keys: list[AuthorityKeyShown]
     created_at: datetime
+    retired_at: datetime | None
     revision: int
 
 
@@ -414,7 +427,7 @@ class CertificateFilters(Paging):
     """Which user certificates."""
 
     authority: Id | None = None
-    subject: Id | None = None
+    subject: Subject | None = None
     subject_key: Fingerprint | None = None
     serial: Serial | None = None
     revoked: bool | None = None
@@ -456,7 +469,7 @@ class RevocationRequest(Body):
     reason: Text
     serial: Serial | None = None
     subject_key: Fingerprint | None = None
-    user: Id | None = None
+    user: Subject | None = None
     host: HostId | None = None
     everything: Literal[True] | None = None
     block: bool | None = None
@@ -498,7 +511,10 @@ class HostKeyShown(Answer):
 
 
 class HostShown(Answer):
-    """A host; `refused_at` is when somebody last came with other keys."""
+    """A host; `refused_at` is when somebody last came with other keys.
+
+    A `legacy` one may enrol over the original's wire.
+    """
 
     id: str
     authority: str
@@ -508,6 +524,7 @@ class HostShown(Answer):
     state: Literal["admitted", "enrolled"]
     host_keys: list[HostKeyShown]
     created_at: datetime
+    legacy: bool = False
     enrolled_at: datetime | None = None
     refused_at: datetime | None = None
 

@@ -73,6 +73,7 @@ def authority(found: Authority) -> AuthorityShown:
             for key in found.keys
         ],
         created_at=when(found.created_at),
+        retired_at=when_or_none(found.retired_at),
         revision=found.revision,
     )
 
@@ -123,4 +124,5 @@ def host(found: Host) -> HostShown:
         created_at=when(found.created_at),
         enrolled_at=when_or_none(found.enrolled_at),
         refused_at=when_or_none(found.refused_at),
+        legacy=found.legacy,
     )

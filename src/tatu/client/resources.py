@@ -179,6 +179,7 @@ class Host(Struct, frozen=True, kw_only=True):
     enrolled_at: datetime | None = None
     host_keys: list[HostKey] = []
     refused_at: datetime | None = None
+    legacy: bool = False
 
 
 class EnrolmentToken(Struct, frozen=True, kw_only=True):

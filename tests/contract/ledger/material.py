@@ -70,6 +70,8 @@ def user_certificate(
     topics: frozenset[str] | None = None,
     signature_key: str | None = None,
     lasts: timedelta = timedelta(hours=24),
+    origin: str = "",
+    roles: tuple[str, ...] = ("r1", "r2"),
 ) -> IssuedCertificate:
     own = {
         losses.user(subject),
@@ -92,15 +94,23 @@ def user_certificate(
         issuer="local",
         subject=subject,
         user_name=f"name of {subject}",
-        roles=("r1", "r2"),
+        roles=roles,
+        origin=origin,
     )
 
 
-def host_certificate(serial: int, host_id: str = "db", *, mark: int = 0) -> IssuedCertificate:
+def host_certificate(
+    serial: int, host_id: str = "db", *, mark: int = 0, principals: tuple[str, ...] = ()
+) -> IssuedCertificate:
     return IssuedCertificate(
         authority="blue",
         certificate=_certificate(
-            serial, CertificateType.HOST, (host_id,), host_id, "blue-host", timedelta(days=7)
+            serial,
+            CertificateType.HOST,
+            principals or (host_id,),
+            host_id,
+            "blue-host",
+            timedelta(days=7),
         ),
         mark=mark,
         topics=frozenset({losses.host("blue", host_id)}),
@@ -110,7 +120,11 @@ def host_certificate(serial: int, host_id: str = "db", *, mark: int = 0) -> Issu
 
 
 def host(
-    host_id: str = "db", *, names: tuple[str, ...] = (), addresses: tuple[str, ...] = ()
+    host_id: str = "db",
+    *,
+    names: tuple[str, ...] = (),
+    addresses: tuple[str, ...] = (),
+    **parts: object,
 ) -> Host:
     return Host(
         id=host_id,
@@ -120,6 +134,7 @@ def host(
         epoch=1,
         admitted_until=NOW + timedelta(minutes=15),
         created_at=NOW,
+        **parts,
     )
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 
@@ -12,8 +13,11 @@ from tatu.core.authority import KeyState
 from tatu.core.certificate import CertificateType
 from tatu.core.errors import Conflict, Malformed, NotFound, PermissionEnded, Unavailable
 from tatu.ports import CertificateFilter, User, UserKey
+from tatu.store.certificates import select_of
+from tatu.store.database import make_engine
 from tests.contract.ledger.material import (
     NOW,
+    SQLITE,
     authority,
     event,
     host_certificate,
@@ -325,3 +329,55 @@ def test_a_key_has_the_purposes_that_it_served(blue):
     assert {"user"} == blue.purposes_of(key("alice"))
     assert {"host"} == blue.purposes_of(key("db"))
     assert set() == blue.purposes_of(key("nobody"))
+
+
+# --- what sweeps ask for
+
+
+def test_certificates_are_found_by_their_origin(blue):
+    for serial, origin in ((1, ""), (2, "trust:t1"), (3, "trust:t10")):
+        blue.certificates.record(user_certificate(serial, origin=origin), event())
+
+    assert everything(blue, origin="trust:t1") == [2]
+    origins = [blue.certificates.get("blue", n, scope=None).origin for n in (1, 2, 3)]
+    assert origins == ["", "trust:t1", "trust:t10"]
+
+
+def test_certificates_are_found_by_a_role_that_they_hold(blue):
+    roles = {1: ("r1",), 2: ("r2", "r1"), 3: ("r11",), 4: ("r_",), 5: ('a"b',), 6: ("R1",)}
+    for serial, some in roles.items():
+        blue.certificates.record(user_certificate(serial, roles=some), event())
+
+    def holding(role):
+        return set(everything(blue, role=role))
+
+    assert {1, 2} == holding("r1")
+    assert {4} == holding("r_")
+    assert {5} == holding('a"b')
+    assert set() == holding("%")
+    assert set() == holding("r")
+
+
+@SQLITE
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        ({"authorities": ("blue",)}, "certificates_by_end"),
+        ({"authorities": ("blue",), "role": "r1"}, "certificates_by_end"),
+        ({"authorities": ("blue",), "subject": "u1"}, "certificates_by_subject"),
+        ({"authorities": None, "subject": "u1"}, "certificates_by_subject"),
+        ({"authorities": None, "origin": "trust:t"}, "certificates_by_origin"),
+        ({"authorities": ("blue",), "host": "db"}, "certificates_by_host"),
+    ],
+)
+def test_a_sweep_reads_only_the_rows_that_its_topic_concerns(blue, url, wanted, index):
+    """With ten thousand others in the ledger: the plan says which rows are looked at."""
+    live = CertificateFilter(type=CertificateType.USER, live_at=NOW, revoked=False, **wanted)
+    query = select_of(live)
+    engine = make_engine(url, pool_size=1)
+    with closing(engine.connect()) as connection:
+        compiled = query.compile(engine, compile_kwargs={"literal_binds": True})
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}").all()
+    engine.dispose()
+    steps = [row.detail for row in plan if "certificates" in row.detail]
+    assert [step.split(" (")[0] for step in steps] == [f"SEARCH certificates USING INDEX {index}"]

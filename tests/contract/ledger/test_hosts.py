@@ -13,8 +13,12 @@ KEYS = (key("db-1").line, key("db-2").line)
 
 
 def test_a_host_is_admitted_and_enrolled(blue):
-    wanted = host(names=("db", "db.blue.example"), addresses=("10.0.0.1",))
-    assert wanted == blue.hosts.admit(wanted, event()) == blue.hosts.get("blue", "db", scope=None)
+    wanted = host(
+        names=("db", "db.blue.example"), addresses=("10.0.0.1",), instance=True, legacy=True
+    )
+    admitted = blue.hosts.admit(wanted, event())
+    assert admitted == blue.hosts.get("blue", "db", scope=None)
+    assert admitted == replace(wanted, admitted_at=NOW)
     at = NOW + timedelta(minutes=1)
     enrolled = blue.hosts.enrol("blue", "db", 1, KEYS, event(at=at))
     assert (KEYS, at) == (enrolled.host_keys, enrolled.enrolled_at)
@@ -124,3 +128,79 @@ def test_hosts_of_some_ids_are_listed_whatever_their_authority(blue):
 def test_a_marker_that_no_list_gave_is_malformed(blue, marker):
     with pytest.raises(Malformed):
         blue.hosts.list(authorities=None, limit=2, marker=marker)
+
+
+# --- what an inventory says of them
+
+
+def enrolled(ledger, **parts):
+    ledger.hosts.admit(host(**parts), event())
+    return ledger.hosts.enrol("blue", "db", 1, KEYS, event())
+
+
+def rebind(ledger, host_id="db", *, names=(), addresses=(), at=NOW):
+    told = event("host.rebound", authority="blue", at=at)
+    return ledger.hosts.rebind("blue", host_id, names=names, addresses=addresses, event=told)
+
+
+def test_what_a_host_is_called_changes_within_its_epoch(blue):
+    before = enrolled(blue, names=("db",), addresses=("10.0.0.1",))
+    at = NOW + timedelta(hours=1)
+    after = rebind(blue, names=("db",), addresses=("10.0.0.2",), at=at)
+
+    assert replace(before, addresses=("10.0.0.2",), renewal_due_at=at) == after
+    assert after == blue.hosts.get("blue", "db", scope=None)
+    blue.hosts.admit(host("other", addresses=("10.0.0.1",)), event())
+
+
+def test_a_certificate_that_names_more_than_its_host_has_is_revoked_in_that_commit(blue):
+    enrolled(blue, addresses=("10.0.0.1", "10.0.0.2"))
+    mark = blue.cut_offs.mark()
+    for serial, principals in ((1, ("db", "10.0.0.1")), (2, ("db", "10.0.0.2")), (3, ("db",))):
+        made = host_certificate(serial, mark=mark, principals=principals)
+        blue.certificates.record(made, event())
+    revision = blue.publications.revision("blue")
+    rebind(blue, addresses=("10.0.0.2",))
+
+    ended = {
+        serial: blue.certificates.get("blue", serial, scope=None).revoked_reason
+        for serial in (1, 2, 3)
+    }
+    assert ended == {1: "host.rebound", 2: None, 3: None}
+    assert blue.publications.revision("blue") > revision
+    with pytest.raises(PermissionEnded):  # made while it was called otherwise
+        blue.certificates.record(host_certificate(4, mark=mark), event())
+    assert blue.cut_offs.unswept() == ()
+
+
+def test_the_same_names_again_are_no_event(blue):
+    before = enrolled(blue, names=("db", "web"), addresses=("10.0.0.1",))
+    head = blue.audit.head()
+    assert before == rebind(blue, names=("web",), addresses=("10.0.0.1",))
+    assert head == blue.audit.head()
+
+
+def test_a_host_that_enrols_again_has_what_it_should(blue):
+    enrolled(blue)
+    first = rebind(blue, addresses=("10.0.0.1",)).renewal_due_at
+    later = NOW + timedelta(minutes=1)
+    assert first == rebind(blue, addresses=("10.0.0.2",), at=later).renewal_due_at == NOW
+    assert blue.hosts.enrol("blue", "db", 1, KEYS, event()).renewal_due_at is None
+    head = blue.audit.head()
+    blue.hosts.enrol("blue", "db", 1, KEYS, event())
+    assert head == blue.audit.head()
+
+
+def test_a_host_without_a_certificate_has_none_to_renew(blue):
+    blue.hosts.admit(host(), event())
+    assert rebind(blue, addresses=("10.0.0.1",)).renewal_due_at is None
+
+
+def test_the_first_holder_keeps_an_address_when_another_is_bound_to_it(blue):
+    blue.hosts.admit(host("a", addresses=("10.0.0.1",)), event())
+    before = blue.hosts.admit(host("b"), event())
+    with pytest.raises(Conflict, match="held by host 'a'"):
+        rebind(blue, "b", addresses=("10.0.0.1",))
+    assert before == blue.hosts.get("blue", "b", scope=None)
+    with pytest.raises(NotFound):
+        rebind(blue, "c")

@@ -103,6 +103,23 @@ ROWS = {
                 "expires_at": 2,
             },
         ),
+        (
+            "hosts",
+            {
+                "authority": "blue",
+                "id": "db",
+                "names": '["db"]',
+                "addresses": "[]",
+                "epoch": 1,
+                "admitted_until": 2,
+                "created_at": 1,
+                "host_keys": "[]",
+            },
+        ),
+    ),
+    "0002": (
+        ("holds", {"authority": "blue", "kind": "user", "value": "u1", "since": 1}),
+        ("leases", {"name": "reconcile", "holder": "one", "until": 2}),
     ),
 }
 
@@ -126,6 +143,16 @@ def test_each_revision_runs_with_data_from_the_one_before(new_url):
             ("r1",),
             "lost",
         )
+        assert found.origin == ""
+        old = ledger.hosts.get("blue", "db", scope=None)
+        assert (old.instance, old.legacy, old.admitted_at, old.renewal_due_at) == (
+            False,
+            False,
+            None,
+            None,
+        )
+        assert ledger.authorities.get("blue").retired_at is None
+        assert [held.value for held in ledger.holds.standing()] == ["u1"]
         assert ledger.directory.user("ann").id == "u1"
         assert ledger.publications.newest("blue").version == 9
         assert [sweep.topic for sweep in ledger.cut_offs.unswept()] == ["user:u1"]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,16 @@ from tatu.core import audit, losses
 from tatu.core.errors import Malformed, RolledBack, Unavailable
 from tatu.ports import RevocationSelector, User
 from tatu.store import auditcopy
-from tests.contract.ledger.material import NOW, SQLITE, authority, event, key, user_certificate
+from tests.contract.ledger.material import (
+    NOW,
+    SQLITE,
+    authority,
+    event,
+    host,
+    host_certificate,
+    key,
+    user_certificate,
+)
 from tests.contract.ledger.test_authorities import publication
 
 pytestmark = SQLITE  # servers are dumped by their own tools; what follows is the same
@@ -130,6 +140,59 @@ def test_what_was_revoked_since_the_dump_is_revoked_again(deployment):
     assert mark <= ledger.cut_offs.mark()
     ledger.check()
     assert stolen < deployment.issue()
+
+
+def test_what_was_retired_or_rebound_since_the_dump_is_so_again(deployment):
+    ledger = deployment.ledger
+    ledger.authorities.create(authority("red"), event(authority="red"))
+    for place in ("blue", "red"):
+        ledger.hosts.admit(replace(host(addresses=("10.0.0.1",)), authority=place), event())
+    gone = deployment.issue()
+    deployment.dump()
+    ledger = deployment.ledger
+    late = deployment.issue()
+    serial = ledger.certificates.reserve("blue")
+    named = host_certificate(serial, mark=ledger.cut_offs.mark(), principals=("db", "10.0.0.1"))
+    ledger.certificates.record(named, event(authority="blue"))
+    told = event("host.rebound", authority="blue")
+    ledger.hosts.rebind("blue", "db", names=(), addresses=("10.0.0.2",), event=told)
+    moved = ledger.certificates.get("blue", serial, scope=None)
+    assert moved.revoked_reason == "host.rebound"
+    ledger.authorities.retire("red", event("authority.retired", authority="red"))
+    links = deployment.copied()
+    deployment.restore()
+    deployment.ledger.restored(iter(links))
+
+    ledger = deployment.ledger
+    again = ledger.certificates.get("blue", serial, scope=None)
+    assert again.revoked_reason == "host.rebound"
+    assert ledger.certificates.get("blue", gone, scope=None).revoked_at is None
+    assert ledger.certificates.get("blue", late, scope=None).revoked_at is None
+    assert ledger.authorities.get("red").retired_at == NOW
+    left = ledger.hosts.list(authorities=None, limit=9, marker=None).items
+    assert [one.authority for one in left] == ["blue"]
+
+
+def test_a_certificate_that_is_made_again_has_its_origin(deployment):
+    deployment.dump()
+    deployment.issue()
+    serial = deployment.ledger.certificates.reserve("blue")
+    made = user_certificate(serial, origin="trust:t1")
+    deployment.ledger.certificates.record(made, event(authority="blue"))
+    links = deployment.copied()
+    # as a release wrote it that knew of no origin
+    old = links[1].body.replace('"origin":null,', "")
+    assert old != links[1].body
+    rewritten, previous = [], links[0].hash
+    for link, body in zip(links[1:], (old, links[2].body), strict=True):
+        rewritten.append(audit.link(previous, link.sequence, body))
+        previous = rewritten[-1].hash
+    deployment.restore()
+    deployment.ledger.restored(iter([links[0], *rewritten]))
+
+    certificates = deployment.ledger.certificates
+    assert certificates.get("blue", serial, scope=None).origin == "trust:t1"
+    assert certificates.get("blue", serial - 1, scope=None).origin == ""
 
 
 def test_the_chain_goes_on_as_if_nothing_had_happened(deployment):
