@@ -176,28 +176,33 @@ def template(folder: Path) -> Template:
 
 
 @contextmanager
-def deployed(made: Template, folder: Path, **rates: int) -> Iterator[Deployment]:
-    """Start a deployment in a folder, as `tatu-api` would, but that its clock is ours."""
+def deployed(
+    made: Template, folder: Path, *, settings: str = "", **rates: int
+) -> Iterator[Deployment]:
+    """Start a deployment in a folder, as `tatu-api` would, but that its clock is ours.
+
+    `settings` are more lines of its configuration.
+    """
     shutil.copytree(made.folder, folder, dirs_exist_ok=True)
-    with _opened(replace(made, folder=folder), **rates) as deployment:
+    with _opened(replace(made, folder=folder), settings, **rates) as deployment:
         yield deployment
 
 
 @contextmanager
-def _opened(made: Template, **rates: int) -> Iterator[Deployment]:
+def _opened(made: Template, settings: str = "", **rates: int) -> Iterator[Deployment]:
     folder = made.folder
-    settings = folder / "tatu.conf"
-    settings.write_text(
+    file = folder / "tatu.conf"
+    file.write_text(
         f"[DEFAULT]\napi_endpoint = {URL}\n"
         f"[database]\nconnection = sqlite:///{folder}/tatu.db\n"
         f"[state]\ndirectory = {folder}/state\n"
         f"[keystore_local]\nkek_file = {folder}/kek\n"
-        "[rates]\n" + "".join(f"{name} = {count}\n" for name, count in rates.items())
+        "[rates]\n" + "".join(f"{name} = {count}\n" for name, count in rates.items()) + settings
     )
     clock = FakeClock(made.now)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bootstrap, "now", clock)
-        loaded = config.load(["--config-file", str(settings)])
+        loaded = config.load(["--config-file", str(file)])
         ledger = bootstrap.open_ledger(loaded)
         try:
             parts = bootstrap.parts(bootstrap.build(loaded, ledger))

@@ -113,8 +113,8 @@ V1_ROUTES: Mapping[str, Mapping[str, Operation]] = {
     "/v1/authorities": {"GET": v1_authorities.listed, "POST": v1_authorities.create},
     "/v1/authorities/{auth_id}": {"GET": v1_authorities.show},
     "/v1/usercerts": {"GET": v1_usercerts.listed, "POST": v1_usercerts.create},
-    "/v1/usercerts/{serial}": {"GET": v1_usercerts.show},
-    "/v1/usercerts/{user_id}/{fingerprint}": {"GET": v1_usercerts.show_by_key},
+    "/v1/usercerts/{which}": {"GET": v1_usercerts.show},
+    "/v1/usercerts/{which}/{fingerprint}": {"GET": v1_usercerts.show_by_key},
     "/v1/hosts": {"GET": v1_hosts.listed},
     "/v1/hosts/{host_id}": {"GET": v1_hosts.show},
     "/v1/hostcerts": {"GET": v1_hosts.list_certificates, "POST": v1_hosts.create_certificate},
@@ -161,7 +161,8 @@ def create_app(parts: Parts) -> falcon.App[Request, Response]:
         ready=Ready(parts.checks),
         openapi=openapi.document(ROUTES, parts.settings.api_endpoint),
     )
-    app: falcon.App[Request, Response] = falcon.App(middleware=[Observation(metrics), Slashes()])
+    observation = Observation(metrics, sign_in_url=parts.identities.sign_in_url)
+    app: falcon.App[Request, Response] = falcon.App(middleware=[observation, Slashes()])
     app.req_options.keep_blank_qs_values = True  # an empty filter is refused, not overlooked
     app.add_error_handler(Exception, problems.unexpected)
     app.add_error_handler(TatuError, problems.tatu_error)

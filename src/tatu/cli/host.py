@@ -14,7 +14,7 @@ from tatu.cli.base import (
     table,
 )
 
-_COLUMNS = ("id", "names", "addresses", "state", "enrolled_at", "refused_at")
+_COLUMNS = ("id", "names", "addresses", "state", "enrolled_at", "refused_at", "legacy")
 
 
 class HostList(Lister):

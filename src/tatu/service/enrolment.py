@@ -291,11 +291,14 @@ class Enrolment:
 
         try:
             self._check_purposes(host_keys, found)
+            lines = [key.line for key in host_keys]
+            if found.host_keys and set(found.host_keys) != set(lines):
+                raise OtherKeys(f"host {found.id!r} is enrolled with other keys")
             return self.ledger.hosts.enrol(
                 found.authority,
                 found.id,
                 found.epoch,
-                [key.line for key in host_keys],
+                lines,
                 told("host.enrolled"),
             )
         except Gone as error:

@@ -98,7 +98,7 @@ def _responder(shared: Shared, operation: Operation) -> Callable[..., None]:
         except TatuError as error:
             _refuse(req, resp, error)
         else:
-            if found is not None:
+            if found != b"":
                 _write(resp, found)
 
     return respond

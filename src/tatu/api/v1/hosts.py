@@ -55,7 +55,7 @@ def show(call: Call, host_id: AnyId) -> dict[str, Any]:
 
 
 @operation(rule="tatu:enrolment_tokens:create", status=201)
-def create_token(call: Call, body: HostTokenRequest) -> None:
+def create_token(call: Call, body: HostTokenRequest) -> bytes:
     """Admit a host; where it stands is its token, the same while the epoch lasts."""
     scope.check_own(call, body.auth_id)
     authority = scope.authority(call, body.auth_id).id
@@ -74,6 +74,7 @@ def create_token(call: Call, body: HostTokenRequest) -> None:
             request_id=call.request_id,
         ).host
     shown.link(call, "hosttokens", call.parts.admissions.legacy_token(found))
+    return b""
 
 
 @operation(rule="tatu:host_certificates:list")

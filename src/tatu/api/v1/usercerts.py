@@ -63,15 +63,15 @@ def listed(call: Call) -> dict[str, Any]:
 
 
 @operation(rule="tatu:user_certificates:list")
-def show(call: Call, serial: Serial) -> dict[str, Any]:
+def show(call: Call, which: Serial) -> dict[str, Any]:
     """Show the certificate of a serial, which here is a project's: that of the token."""
-    return shown.user_certificate(one(call, _seen(call, serial=serial)))
+    return shown.user_certificate(one(call, _seen(call, serial=which)))
 
 
 @operation(rule="tatu:user_certificates:list")
-def show_by_key(call: Call, user_id: AnyId, fingerprint: AnyId) -> dict[str, Any]:
-    """Show a user's newest certificate for a key."""
-    for found in _of_user(call, user_id):
+def show_by_key(call: Call, which: AnyId, fingerprint: AnyId) -> dict[str, Any]:
+    """Show the newest certificate of a user, by their id, for a key."""
+    for found in _of_user(call, which):
         if fingerprint in (shown.fingerprint_of(found), found.subject_key):
             return shown.user_certificate(found)
     raise NotFound(_ABSENT)
