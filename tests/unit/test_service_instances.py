@@ -229,6 +229,9 @@ def test_a_project_gets_its_authority_with_its_first_instance_where_that_is_want
         ask(deployment, B, "green")
     with pytest.raises(NotFound):
         deployment.authorities.show("green")
+    with pytest.raises(Denied):
+        ask(deployment, B, "nowhere")
+    assert len(events(deployment, "vendordata.denied")) == 2
 
     told = together(4, lambda _: ask(deployment, project="green"))
     assert {"Green"} == {each.authority.name for each in told}

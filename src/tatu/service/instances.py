@@ -101,12 +101,13 @@ class Instances:
         """
         snapshot = self._snapshot(project_id)
         try:
+            name = self.identities.project(project_id).name if snapshot is None else ""
             instance = self.inventory.instance(instance_id, project=project_id)
         except NotFound as error:
             self._audit_denial(identity, instance_id, project_id, _UNKNOWN, request_id)
             raise Denied(_UNKNOWN) from error
         if snapshot is None:
-            snapshot = self._created(identity, project_id, request_id)
+            snapshot = self._created(identity, project_id, name, request_id)
         if instance.id in snapshot.blocked_hosts:
             self._audit_denial(identity, instance_id, project_id, BLOCKED, request_id)
             raise Denied(BLOCKED)
@@ -156,8 +157,9 @@ class Instances:
         snapshot.authority.check_not_retired()
         return snapshot
 
-    def _created(self, identity: Identity, project_id: str, request_id: str) -> Snapshot:
-        name = self.identities.project(project_id).name
+    def _created(
+        self, identity: Identity, project_id: str, name: str, request_id: str
+    ) -> Snapshot:
         with suppress(Conflict):  # another request was faster
             self.authorities.create(identity, project_id, name, request_id=request_id)
         return self.ledger.authorities.snapshot(project_id)
