@@ -1,6 +1,6 @@
 """Who holds which role in which project of the embedded directory."""
 
-from tatu.api.directory import administration
+from tatu.api.directory import administration, directory
 from tatu.api.operation import Call, operation
 from tatu.api.schemas import (
     AssignmentBody,
@@ -28,9 +28,7 @@ def _read(body: AssignmentBody) -> Assignment:
 @operation(rule="tatu:assignments:list")
 def listed(call: Call, query: AssignmentFilters) -> AssignmentList:
     """List who holds which role, as it was given."""
-    found = call.parts.ledger.directory.assignments(
-        project=query.project, user=query.user, group=query.group
-    )
+    found = directory(call).assignments(project=query.project, user=query.user, group=query.group)
     return AssignmentList(items=[_shown(one) for one in found], links=Links())
 
 

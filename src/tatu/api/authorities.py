@@ -18,7 +18,7 @@ from tatu.api.schemas import (
     ProfileChange,
 )
 from tatu.core.authority import KeyState, Profile, Purpose
-from tatu.core.errors import Malformed, NotFound
+from tatu.core.errors import Conflict, Malformed, NotFound
 from tatu.core.policy import network
 
 
@@ -41,12 +41,11 @@ def create(call: Call, body: AuthorityRequest) -> AuthorityShown:
         raise Malformed("the token has no project; name one")
     if project != caller.project and call.scope is not None:
         raise NotFound(f"there is no project {project!r}")
-    name = project
-    if parts.administration is not None:
-        found = parts.ledger.directory.project(project)
-        project, name = found.id, found.name
+    found = parts.identities.project(project)
+    if not found.enabled:
+        raise Conflict(f"project {project!r} is disabled")
     return shown.authority(
-        parts.authorities.create(caller, project, name, request_id=call.request_id)
+        parts.authorities.create(caller, found.id, found.name, request_id=call.request_id)
     )
 
 

@@ -2,6 +2,7 @@
 
 from tatu.api.operation import Call
 from tatu.core.errors import NotFound
+from tatu.ports import Directory
 from tatu.service.directory import Administration
 
 
@@ -10,3 +11,9 @@ def administration(call: Call) -> Administration:
     if call.parts.administration is None:
         raise NotFound("identities are administered elsewhere")
     return call.parts.administration
+
+
+def directory(call: Call) -> Directory:
+    """Return the directory. Raises `NotFound` when identities are not ours."""
+    administration(call)
+    return call.parts.ledger.directory

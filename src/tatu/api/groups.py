@@ -3,7 +3,7 @@
 import uuid
 
 from tatu.api import paging
-from tatu.api.directory import administration
+from tatu.api.directory import administration, directory
 from tatu.api.operation import Call, operation
 from tatu.api.schemas import (
     GroupList,
@@ -26,7 +26,7 @@ def _shown(found: Group) -> GroupShown:
 @operation(rule="tatu:groups:list")
 def listed(call: Call, query: Paging) -> GroupList:
     """List groups."""
-    page = call.parts.ledger.directory.groups(limit=query.limit, marker=query.marker)
+    page = directory(call).groups(limit=query.limit, marker=query.marker)
     return GroupList(
         items=[_shown(found) for found in page.items], links=paging.links(call, page.marker)
     )
@@ -43,7 +43,7 @@ def create(call: Call, body: NamedRequest) -> GroupShown:
 @operation(rule="tatu:groups:show")
 def show(call: Call, group: Name) -> GroupShown:
     """Show a group."""
-    return _shown(call.parts.ledger.directory.group(group))
+    return _shown(directory(call).group(group))
 
 
 @operation(rule="tatu:groups:delete", publishes=True)
@@ -55,7 +55,7 @@ def delete(call: Call, group: Id) -> None:
 @operation(rule="tatu:group_members:list")
 def list_members(call: Call, group: Id) -> UserList:
     """List a group's users."""
-    found = call.parts.ledger.directory.members(group)
+    found = directory(call).members(group)
     return UserList(
         items=[UserShown(id=user.id, name=user.name, enabled=user.enabled) for user in found],
         links=Links(),

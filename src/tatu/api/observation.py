@@ -17,13 +17,15 @@ LOG = structlog.get_logger("tatu.api")
 
 _WORD = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UNMATCHED = "unmatched"
+_UNAUTHORIZED = 401
 
 
 class Observation:
     """The one middleware."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, *, sign_in_url: str) -> None:
         self._metrics = metrics
+        self._challenge = f'Keystone uri="{sign_in_url}"' if sign_in_url else "Bearer"
 
     def process_request(self, req: Request, resp: Response) -> None:
         """Give the request its id: the caller's own when it is a plain word."""
@@ -45,6 +47,8 @@ class Observation:
         resp.set_header("X-Content-Type-Options", "nosniff")
         resp.set_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
         resp.set_header("X-Request-Id", context.request_id)
+        if resp.status_code == _UNAUTHORIZED:
+            resp.set_header("WWW-Authenticate", self._challenge)
         route = req.uri_template or _UNMATCHED
         method = req.method if resource is not None else _UNMATCHED
         seconds = time.perf_counter() - context.began

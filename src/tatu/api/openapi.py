@@ -44,7 +44,19 @@ def document(routes: Routes, url: str) -> bytes:
             },
             "components": {
                 "schemas": schemas,
-                "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+                "securitySchemes": {
+                    "bearer": {
+                        "type": "http",
+                        "scheme": "bearer",
+                        "description": "A token of this API, where it gives them itself",
+                    },
+                    "keystone": {
+                        "type": "apiKey",
+                        "in": "header",
+                        "name": "X-Auth-Token",
+                        "description": "A token of the Keystone that GET /v2 names",
+                    },
+                },
             },
         }
     )
@@ -66,7 +78,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "content": {"application/json": {"schema": schema}},
         }
     if not operation.public:
-        described["security"] = [{"bearer": []}]
+        described["security"] = [{"bearer": []}, {"keystone": []}]
     return described
 
 

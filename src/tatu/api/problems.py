@@ -90,8 +90,6 @@ def tatu_error(req: Request, resp: Response, error: errors.TatuError, params: ob
             resp.set_header("Retry-After", str(error.retry_after))
         case errors.Unavailable():
             resp.set_header("Retry-After", str(_RETRY_UNAVAILABLE))
-        case errors.Unauthenticated():
-            resp.set_header("WWW-Authenticate", "Bearer")
         case _:
             pass
 

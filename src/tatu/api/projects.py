@@ -3,7 +3,7 @@
 import uuid
 
 from tatu.api import paging
-from tatu.api.directory import administration
+from tatu.api.directory import administration, directory
 from tatu.api.operation import Call, operation
 from tatu.api.schemas import (
     EnabledChange,
@@ -24,7 +24,7 @@ def _shown(found: Project) -> ProjectShown:
 @operation(rule="tatu:projects:list")
 def listed(call: Call, query: Paging) -> ProjectList:
     """List projects."""
-    page = call.parts.ledger.directory.projects(limit=query.limit, marker=query.marker)
+    page = directory(call).projects(limit=query.limit, marker=query.marker)
     return ProjectList(
         items=[_shown(found) for found in page.items], links=paging.links(call, page.marker)
     )
@@ -41,7 +41,7 @@ def create(call: Call, body: NamedRequest) -> ProjectShown:
 @operation(rule="tatu:projects:show")
 def show(call: Call, project: Name) -> ProjectShown:
     """Show a project."""
-    return _shown(call.parts.ledger.directory.project(project))
+    return _shown(directory(call).project(project))
 
 
 @operation(rule="tatu:projects:change", publishes=True)

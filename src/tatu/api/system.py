@@ -21,6 +21,7 @@ def version(call: Call) -> Version:
         deployment=call.parts.deployment,
         identity=settings.identity_driver,
         url=settings.api_endpoint,
+        auth_url=call.parts.identities.sign_in_url,
     )
 
 

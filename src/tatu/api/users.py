@@ -3,7 +3,7 @@
 import uuid
 
 from tatu.api import paging, shown
-from tatu.api.directory import administration
+from tatu.api.directory import administration, directory
 from tatu.api.operation import Call, operation
 from tatu.api.schemas import (
     EnabledChange,
@@ -38,7 +38,7 @@ def _key_shown(found: UserKey) -> UserKeyShown:
 @operation(rule="tatu:users:list")
 def listed(call: Call, query: Paging) -> UserList:
     """List users."""
-    page = call.parts.ledger.directory.users(limit=query.limit, marker=query.marker)
+    page = directory(call).users(limit=query.limit, marker=query.marker)
     return UserList(
         items=[_shown(found) for found in page.items], links=paging.links(call, page.marker)
     )
@@ -55,7 +55,7 @@ def create(call: Call, body: NamedRequest) -> UserShown:
 @operation(rule="tatu:users:show")
 def show(call: Call, user: Name) -> UserShown:
     """Show a user."""
-    return _shown(call.parts.ledger.directory.user(user))
+    return _shown(directory(call).user(user))
 
 
 @operation(rule="tatu:users:change", publishes=True)
@@ -77,7 +77,7 @@ def delete(call: Call, user: Id) -> None:
 @operation(rule="tatu:user_keys:list")
 def list_keys(call: Call, user: Id) -> UserKeyList:
     """List the keys that a user signs in with."""
-    found = call.parts.ledger.directory.keys(user)
+    found = directory(call).keys(user)
     return UserKeyList(items=[_key_shown(key) for key in found], links=Links())
 
 
