@@ -1,6 +1,7 @@
 """The composition root: the one module that knows every other."""
 
 import os
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from tatu.config import Config, refuse_unknown
+from tatu.core.audit import SYSTEM
 from tatu.core.errors import Malformed, TatuError, Unavailable
 from tatu.drivers import loading
 from tatu.drivers.identity.local import Local
@@ -24,10 +26,11 @@ from tatu.ports import (
     Inventory,
     KeyStore,
     Ledger,
+    Project,
     Randomness,
     Verifier,
 )
-from tatu.service import admission, instances, statements
+from tatu.service import admission, instances, reconcile, statements
 from tatu.service.admission import Admissions
 from tatu.service.audit import Checkpoints
 from tatu.service.authorities import Authorities, Defaults
@@ -36,6 +39,7 @@ from tatu.service.enrolment import Enrolment
 from tatu.service.instances import Instances
 from tatu.service.issuance import Issuance
 from tatu.service.notices import Notices
+from tatu.service.reconcile import Reconciliation
 from tatu.service.revocation import Revocation
 from tatu.service.signin import SignIn
 from tatu.service.statements import Statements
@@ -355,6 +359,30 @@ def notices(application: Application, lost: Callable[[], None]) -> Notices:
         clock=application.clock,
         lost=lost,
         create_authorities=application.config.create_authorities,
+    )
+
+
+def reconciliation(application: Application) -> Reconciliation:
+    """Return what compares the ledger with the cloud."""
+    config = application.config
+
+    def create(project: Project) -> None:
+        application.authorities.create(SYSTEM, project.id, project.name, request_id="")
+
+    return Reconciliation(
+        ledger=application.ledger,
+        identities=application.identities,
+        inventory=application.inventory,
+        revocation=application.revocation,
+        clock=application.clock,
+        settings=reconcile.Settings(
+            share=config.reconcile.share,
+            minimum=config.reconcile.minimum,
+            hold=config.reconcile.hold,
+        ),
+        holder=f"{socket.gethostname()}:{os.getpid()}",
+        create=create if config.create_authorities else None,
+        refresh=application.instances.refresh,
     )
 
 

@@ -1,6 +1,6 @@
 """What Prometheus reads: requests by route, method and status, and how long they took."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
@@ -29,6 +29,11 @@ class Metrics:
             ("host",),
             registry=self._registry,
         )
+        self._held = Gauge(
+            "tatu_held_losses",
+            "Inferred losses that the brake holds, as the ledger has them",
+            registry=self._registry,
+        )
         self._counted: dict[tuple[str, str, int], Counter] = {}
         self._timed: dict[str, Histogram] = {}
 
@@ -47,6 +52,10 @@ class Metrics:
     def count_unproven(self, *, known: bool) -> None:
         """Count an enrolment that no token proved."""
         self._unproven.labels("known" if known else "unknown").inc()
+
+    def set_held(self, count: int) -> None:
+        """Tell how many losses the brake holds."""
+        self._held.set(count)
 
     def text(self) -> bytes:
         """Write all that was counted, in Prometheus's text format."""

@@ -1,7 +1,10 @@
 """What anyone may ask of a deployment: versions, health, metrics, and what else there is."""
 
+from contextlib import suppress
+
 from tatu.api.operation import Call, operation
 from tatu.api.schemas import Health, Link, Readiness, Version, VersionEntry, Versions
+from tatu.core.errors import Unavailable
 
 
 @operation(public=True, status=300)
@@ -44,7 +47,9 @@ def readiness(call: Call) -> Readiness:
 
 @operation(public=True, media="text/plain; version=0.0.4; charset=utf-8")
 def metrics(call: Call) -> bytes:
-    """Count what was done, for Prometheus."""
+    """Count what was done, for Prometheus; what is held as of when the ledger last answered."""
+    with suppress(Unavailable):
+        call.shared.metrics.set_held(len(call.parts.ledger.holds.standing()))
     return call.shared.metrics.text()
 
 

@@ -18,6 +18,8 @@ GROUPS = {
     "authority": ("authority", "rotate or revoke an authority's keys"),
     "audit": ("audit", "verify, export and sign the audit chain"),
     "vendordata": ("vendordata", "what Nova hands to every instance"),
+    "reconcile": ("reconcile", "compare the ledger with the cloud, and mend what it missed"),
+    "brake": ("brake", "losses that were found by comparing, too many to be believed at once"),
     "check": ("check", "tell whether everything is as it should be"),
     "config": ("samples", "print sample files"),
     "openstack": ("openstack", "register with an OpenStack cloud"),

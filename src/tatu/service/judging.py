@@ -13,12 +13,13 @@ from tatu.ports import IdentityProvider, LedgerCertificate, Project, User
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Judge:
     """Judges certificates by what the cloud says after `since`, and asks nothing twice.
 
     A listing is believed in what it has; what it lacks is asked for by itself. Every method raises
-    `Unavailable`; when the whole source does not answer, then without asking it again.
+    `Unavailable`; when the whole source does not answer, then without asking it again. `asked`
+    counts the questions.
     """
 
     identities: IdentityProvider
@@ -27,7 +28,8 @@ class Judge:
     _listed: dict[str, Mapping[str, frozenset[Role]]] = field(default_factory=dict, init=False)
     _held: dict[tuple[str, str], frozenset[Role]] = field(default_factory=dict, init=False)
     _enabled: dict[tuple[str, str], bool] = field(default_factory=dict, init=False)
-    _out: list[Unavailable] = field(default_factory=list, init=False)
+    _out: Unavailable | None = field(default=None, init=False)
+    asked: int = field(default=0, init=False)
 
     def know(self, project: Project) -> None:
         """Take a project from a listing, which is believed when it says that it is enabled."""
@@ -91,13 +93,15 @@ class Judge:
         return self._enabled[kind, id_]
 
     def _ask(self, question: Callable[[], T]) -> T:
-        if self._out:
-            raise self._out[0]
+        if self._out is not None:
+            raise self._out
+        self.asked += 1
         try:
             return question()
         except Unavailable:
+            self.asked += 1
             try:  # one answer that cannot be had holds up no other; but nobody waits for each
                 self.identities.check()
             except Unavailable as error:
-                self._out.append(error)
+                self._out = error
             raise

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from oslo_config import cfg
 
-from tatu.core.errors import NotFound
+from tatu.core.errors import Unavailable
 from tatu.drivers.loading import Driver
 from tatu.ports import Instance, Inventory
 
@@ -13,8 +13,8 @@ class NoInventory(Inventory):
     """Knows no instance."""
 
     def instance(self, instance_id: str, *, project: str) -> Instance:
-        """Raise `NotFound`."""
-        raise NotFound("no inventory is configured ([inventory] driver)")
+        """Raise `Unavailable`: nobody says that it is not there."""
+        raise Unavailable("no inventory is configured ([inventory] driver)")
 
     def instances(self) -> Iterator[str]:
         """Yield nothing."""

@@ -1,0 +1,305 @@
+"""Reconciliation: what the cloud's notices missed is found by comparing, and mended.
+
+A loss that is only inferred may be the cloud's mistake. Too many at once are held: whom they
+concern gets nothing new, an alarm is raised, and after a while they are applied after all (S22).
+Explicit losses never come this way.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from tatu.core import losses
+from tatu.core.audit import SYSTEM, Actor, Event
+from tatu.core.errors import NotFound, TatuError, Unavailable
+from tatu.core.identity import Identity
+from tatu.ports import Clock, Held, IdentityProvider, Inventory, Ledger, Project
+from tatu.service.audit import event
+from tatu.service.comparing import HOST, USER, Comparison, Loss
+from tatu.service.revocation import Revocation
+
+LOG = structlog.get_logger("tatu.reconcile")
+
+REASON = "reconciled"
+REFRESHED = 200
+"""Hosts whose names and addresses are asked for in one run; the next one goes on after them."""
+
+_LEASE = "reconcile"
+_LEASED = timedelta(minutes=5)
+_TOLD = 5  # troubles in a log line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """When the brake holds inferred losses of a kind, and for how long.
+
+    There must be at least `minimum` of them, and more than `share` of all that could be lost.
+    """
+
+    share: float
+    minimum: int
+    hold: timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What one run compared, asked, found and did.
+
+    `skipped`: another process is at it. `calls` are questions to the cloud; `found` the losses
+    that were confirmed, `unjudged` those of which the cloud said nothing, `held` what the brake
+    holds now, `applied` what ended.
+    """
+
+    skipped: bool = False
+    duration: timedelta = timedelta()
+    authorities: int = 0
+    holders: int = 0
+    hosts: int = 0
+    calls: int = 0
+    found: int = 0
+    unjudged: int = 0
+    held: int = 0
+    applied: int = 0
+    released: int = 0
+    created: int = 0
+    troubles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Verdict:
+    """What is to be done with what was found."""
+
+    hold: Sequence[Loss]
+    apply: Sequence[Loss]
+    settled: Sequence[Held]
+    release: Sequence[Held]
+    held: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconciliation:
+    """Compares the ledger with the cloud, one process of a deployment (`holder`) at a time.
+
+    `create` makes the authority of a project that has none, None when nobody wants that;
+    `refresh` asks what an instance is called now.
+    """
+
+    ledger: Ledger
+    identities: IdentityProvider
+    inventory: Inventory
+    revocation: Revocation
+    clock: Clock
+    settings: Settings
+    holder: str
+    create: Callable[[Project], object] | None = None
+    refresh: Callable[[str], object] | None = None
+    _refreshed: list[str] = field(default_factory=list, init=False, repr=False)
+
+    def run(self, *, dry_run: bool = False) -> Report:
+        """Compare, and mend what is found; with `dry_run` only tell.
+
+        Raises `Unavailable` when the ledger does not answer. An outage of the cloud is no error:
+        what it does not answer is left for the next run.
+        """
+        begun = self.clock()
+        if not dry_run and not self._lease(begun):
+            return Report(skipped=True)
+        try:
+            comparison = Comparison(
+                ledger=self.ledger,
+                identities=self.identities,
+                inventory=self.inventory,
+                role_map=self.revocation.role_map,
+                now=begun,
+                stay=(lambda: None) if dry_run else self._stay(begun),
+            )
+            comparison.compare()
+            verdict = self._judge(comparison)
+            created = 0
+            if not dry_run:
+                self._act(comparison, verdict)
+                created = self._create(comparison)
+                self._refresh(comparison)
+        finally:
+            if not dry_run:
+                self.ledger.leases.release(_LEASE, self.holder)
+        report = Report(
+            duration=self.clock() - begun,
+            authorities=len(comparison.authorities),
+            holders=comparison.totals[USER],
+            hosts=comparison.totals[HOST],
+            calls=comparison.calls,
+            found=len(comparison.losses),
+            unjudged=len(comparison.unjudged),
+            held=verdict.held,
+            applied=len(verdict.apply),
+            released=len(verdict.release),
+            created=created,
+            troubles=tuple(comparison.troubles),
+        )
+        _log(report)
+        return report
+
+    def held(self) -> tuple[Held, ...]:
+        """Return what the brake holds, the oldest first."""
+        return self.ledger.holds.standing()
+
+    def apply(self, held: Sequence[Held], by: Identity | Actor) -> int:
+        """End what is held; return how many certificates of users were revoked by it.
+
+        Of users only what the cloud says again is lost.
+        """
+        found = [Loss(authority=h.authority, kind=h.kind, value=h.value) for h in held]
+        count = self._end(found, (), by)
+        self.ledger.holds.release(held, self._event("brake.applied", by, len(held)))
+        return count
+
+    def release(self, held: Sequence[Held], by: Identity | Actor) -> None:
+        """Let go of what is held: it was no loss. The next comparison may find it again."""
+        self.ledger.holds.release(held, self._event("brake.released", by, len(held)))
+
+    # --- what is to be done
+
+    def _judge(self, comparison: Comparison) -> _Verdict:
+        now = self.clock()
+        standing = {
+            Loss(authority=held.authority, kind=held.kind, value=held.value): held
+            for held in self.held()
+        }
+        mass = {kind: self._is_mass(comparison, kind) for kind in (USER, HOST)}
+        new = sorted(comparison.losses - standing.keys())
+        due = [
+            loss
+            for loss, held in standing.items()
+            if loss in comparison.losses and now - held.since >= self.settings.hold
+        ]
+        # what nobody could judge is neither let go nor applied
+        fine = [
+            held
+            for loss, held in standing.items()
+            if loss not in comparison.losses and loss not in comparison.unjudged
+        ]
+        hold = [loss for loss in new if mass[loss.kind]]
+        return _Verdict(
+            hold=hold,
+            apply=[*due, *(loss for loss in new if not mass[loss.kind])],
+            settled=[standing[loss] for loss in due],
+            release=fine,
+            held=len(standing) + len(hold) - len(due) - len(fine),
+        )
+
+    def _is_mass(self, comparison: Comparison, kind: str) -> bool:
+        count = sum(loss.kind == kind for loss in comparison.losses)
+        share = self.settings.share * comparison.totals[kind]
+        return count >= self.settings.minimum and count > share
+
+    # --- doing it
+
+    def _act(self, comparison: Comparison, verdict: _Verdict) -> None:
+        if verdict.hold:
+            now = self.clock()
+            self.ledger.holds.hold(
+                [
+                    Held(authority=loss.authority, kind=loss.kind, value=loss.value, since=now)
+                    for loss in verdict.hold
+                ],
+                self._event("brake.held", SYSTEM, len(verdict.hold)),
+            )
+        if verdict.release:
+            self.release(verdict.release, SYSTEM)
+        if verdict.apply:
+            self._end(verdict.apply, comparison.gone, SYSTEM)
+        if verdict.settled:
+            told = self._event("brake.applied", SYSTEM, len(verdict.settled))
+            self.ledger.holds.release(verdict.settled, told)
+
+    def _end(self, found: Sequence[Loss], gone: Collection[str], by: Identity | Actor) -> int:
+        """Commit the cut-offs of users, delete hosts, and sweep."""
+        for loss in found:
+            if loss.kind == HOST:
+                self._delete(loss, by)
+        topics = {
+            losses.project(loss.authority)
+            if loss.authority in gone
+            else losses.user_in_project(loss.value, loss.authority)
+            for loss in found
+            if loss.kind == USER
+        }
+        if topics:
+            return self.revocation.lose(sorted(topics), REASON, by=by)
+        return self.revocation.sweep()
+
+    def _delete(self, loss: Loss, by: Identity | Actor) -> None:
+        told = event(
+            "host.deleted",
+            by=by,
+            at=self.clock(),
+            subject=loss.value,
+            authority=loss.authority,
+            reason=REASON,
+        )
+        with suppress(NotFound):
+            self.ledger.hosts.delete(loss.authority, loss.value, told)
+
+    def _create(self, comparison: Comparison) -> int:
+        """Make authorities that are missing; one that cannot be made stands in no other's way."""
+        count = 0
+        for project in comparison.projects if self.create else ():
+            if project.enabled and project.id not in comparison.authorities and self.create:
+                try:
+                    self.create(project)
+                    count += 1
+                except TatuError as error:
+                    comparison.troubles.append(f"authority of {project.id}: {error}")
+        return count
+
+    def _refresh(self, comparison: Comparison) -> None:
+        """Ask for the names and addresses of some hosts, each run of others."""
+        if self.refresh is None:
+            return
+        ids = sorted({host.id for host in comparison.hosts})
+        last = self._refreshed[-1] if self._refreshed else ""
+        some = [*(i for i in ids if i > last), *(i for i in ids if i <= last)][:REFRESHED]
+        for host_id in some:
+            self._refreshed[:] = [host_id]
+            try:
+                self.refresh(host_id)
+            except TatuError as error:  # the next run goes on after it
+                comparison.troubles.append(f"host {host_id}: {error}")
+                return
+
+    # --- one process at a time
+
+    def _lease(self, now: datetime) -> bool:
+        return self.ledger.leases.take(_LEASE, self.holder, now=now, until=now + _LEASED)
+
+    def _stay(self, begun: datetime) -> Callable[[], None]:
+        """Return what keeps the lease, and raises `Unavailable` when it is lost."""
+        taken = begun
+
+        def stay() -> None:
+            nonlocal taken
+            now = self.clock()
+            if now - taken > _LEASED / 2:
+                if not self._lease(now):
+                    raise Unavailable("another process has begun to reconcile")
+                taken = now
+
+        return stay
+
+    def _event(self, action: str, by: Identity | Actor, count: int) -> Event:
+        return event(action, by=by, at=self.clock(), subject="brake", count=count)
+
+
+def _log(report: Report) -> None:
+    told: Mapping[str, object] = {
+        **{name: value for name, value in vars(report).items() if name != "troubles"},
+        "duration": report.duration.total_seconds(),
+        "troubles": report.troubles[:_TOLD],
+    }
+    LOG.info("reconciled", **told)
+    if report.held:
+        LOG.error("brake.held", held=report.held)
