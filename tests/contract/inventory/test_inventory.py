@@ -1,0 +1,259 @@
+"""What every inventory keeps: the fake, and Nova's over HTTP. `tests/openstack` has the real one."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from keystoneauth1.identity import v3
+from keystoneauth1.session import Session
+
+from tatu import bootstrap, config
+from tatu.core.errors import Malformed, NotFound, Unavailable
+from tatu.drivers.inventory.nova import Nova, SignIns
+from tests.fakes.inventory import FakeInventory
+from tests.fakes.openstack import FakeOpenStack
+
+BUILT = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+A, B = "aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002"
+SHOW = f"/compute/v2.1/servers/{A}"
+
+
+@pytest.fixture
+def cloud():
+    made = FakeOpenStack()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def nova(cloud):
+    def into(project):
+        return v3.Password(
+            auth_url=f"{cloud.url}/v3",
+            username="tatu",
+            user_domain_id="d",
+            password="secret-of-tatu",
+            project_id=project,
+        )
+
+    return Nova(
+        session=Session(timeout=5),
+        auth=into("service"),
+        sign_ins=SignIns(into),
+        where={"interface": "public", "region_name": None},
+    )
+
+
+@pytest.fixture(params=["fake", "nova"])
+def known(request):
+    """An inventory, and how to put an instance in."""
+    if request.param == "fake":
+        found = FakeInventory()
+        return found, lambda server, **more: found.put(server, built_at=BUILT, **more)
+    cloud = request.getfixturevalue("cloud")
+    return request.getfixturevalue("nova"), lambda server, **more: cloud.put(
+        server, created=BUILT, **more
+    )
+
+
+def test_an_instance_is_told_with_its_name_its_addresses_and_its_age(known):
+    inventory, put = known
+    put(A, name="db", addresses=["10.0.0.5", "10.0.0.6"])
+    found = inventory.instance(A, project="blue")
+
+    assert (found.id, found.project, found.name) == (A, "blue", "db")
+    assert found.addresses == ("10.0.0.5", "10.0.0.6")
+    assert found.built_at == BUILT
+
+
+def test_what_is_not_there_or_in_another_project_is_not_found(known):
+    inventory, put = known
+    put(A, project="red")
+    for server in (A, B):
+        with pytest.raises(NotFound):
+            inventory.instance(server, project="blue")
+
+
+def test_all_instances_of_all_projects_are_listed(known):
+    inventory, put = known
+    servers = {f"{n}aaaaaaa-0000-4000-8000-000000000001" for n in range(5)}
+    for n, server in enumerate(sorted(servers)):
+        put(server, project=("blue", "red")[n % 2], name=f"db-{n}")
+
+    assert set(inventory.instances()) == servers
+
+
+def test_an_inventory_that_answers_passes_its_check(known):
+    known[0].check()
+
+
+# --- Nova's
+
+
+def test_a_rebuild_is_a_new_build_and_nothing_else_is(cloud, nova):
+    cloud.put(A, created=BUILT)
+    rebuilt = BUILT + timedelta(days=1, microseconds=7)
+    cloud.rebuild(A, rebuilt)
+    cloud.rebuild(A, BUILT + timedelta(hours=1))
+    reboot = {"action": "reboot", "start_time": "2030-01-01T00:00:00.000000"}
+    cloud.servers[A]["actions"].insert(0, reboot)
+
+    assert nova.instance(A, project="blue").built_at == rebuilt
+
+
+def test_addresses_are_those_of_the_projects_own_ports_in_an_order_that_stays(cloud, nova):
+    cloud.put(A, created=BUILT, addresses=["10.0.0.9", "10.0.0.5"])
+    cloud.floating.append({"port_id": cloud.ports[0]["id"], "floating_ip_address": "203.0.113.7"})
+    cloud.floating.append({"port_id": "another", "floating_ip_address": "203.0.113.8"})
+    cloud.port(A, ["10.0.0.1"], project="red")
+    cloud.port(A, ["10.0.0.2"], owner="network:dhcp")
+    cloud.port(B, ["10.0.0.3"])
+
+    assert nova.instance(A, project="blue").addresses == ("10.0.0.5", "10.0.0.9", "203.0.113.7")
+
+
+def test_ports_that_neutron_hides_are_no_absence(cloud, nova):
+    cloud.put(A, created=BUILT, addresses=["10.0.0.5"])
+    cloud.ports.clear()
+    with pytest.raises(Unavailable, match="neutron-policy"):
+        nova.instance(A, project="blue")
+
+
+def test_an_instance_without_network_has_no_address(cloud, nova):
+    cloud.put(A, created=BUILT)
+    cloud.ports.clear()
+    assert nova.instance(A, project="blue").addresses == ()
+
+
+ABSENT = b'{"itemNotFound": {"code": 404, "message": "Instance %s could not be found."}}'
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        (401, b""),
+        (403, b'{"forbidden": {"code": 403, "message": "no"}}'),
+        (404, b"<html>"),
+        (404, b"{}"),
+        (404, b'{"itemNotFound": {"code": 404, "message": "The resource could not be found."}}'),
+        (404, ABSENT % B.encode()),
+        (404, ABSENT % f"/servers/{A}".encode()),
+        (410, ABSENT % A.encode()),
+        (500, b""),
+        (503, ABSENT % A.encode()),
+        (301, b""),
+        (200, b""),
+        (200, b"[]"),
+        (200, b'{"server": {"id": "' + A.encode() + b'", "status": "UNKNOWN"}}'),
+    ],
+    ids=str,
+)
+def test_what_is_no_answer_about_this_very_instance_is_no_absence(cloud, nova, lie):
+    cloud.put(A, created=BUILT)
+    cloud.lies[SHOW] = lie
+    with pytest.raises(Unavailable) as raised:
+        nova.instance(A, project="blue")
+    assert "secret-of-tatu" not in str(raised.value)
+
+
+@pytest.mark.parametrize("path", [f"{SHOW}/os-instance-actions", "/network/v2.0/"])
+@pytest.mark.parametrize("lie", [(404, ABSENT % A.encode()), (500, b""), (200, b"{}")], ids=str)
+def test_half_an_answer_is_none(cloud, nova, path, lie):
+    cloud.put(A, created=BUILT, addresses=["10.0.0.5"])
+    cloud.lies[path] = lie
+    with pytest.raises(Unavailable):
+        nova.instance(A, project="blue")
+
+
+def test_another_server_than_was_asked_for_is_no_answer(cloud, nova):
+    cloud.put(A, created=BUILT)
+    cloud.servers[A]["id"] = B
+    with pytest.raises(Unavailable, match="another server"):
+        nova.instance(A, project="blue")
+
+
+def test_a_project_that_lets_us_not_in_is_no_absence(cloud, nova):
+    cloud.put(A, created=BUILT)
+    cloud.projects.discard("blue")
+    with pytest.raises(Unavailable, match="tatu-inventory"):
+        nova.instance(A, project="blue")
+
+
+def test_a_token_of_another_project_proves_no_absence(cloud, nova):
+    """As an application credential would give it, whatever project is asked for."""
+    elsewhere = SignIns(lambda project: nova.auth)
+    found = Nova(session=nova.session, auth=nova.auth, sign_ins=elsewhere, where=nova.where)
+    with pytest.raises(Unavailable, match="another project"):
+        found.instance(A, project="blue")
+
+
+def test_a_page_that_fails_ends_no_list(cloud, nova):
+    for n in range(5):
+        cloud.put(f"{n}aaaaaaa-0000-4000-8000-000000000001", created=BUILT)
+    listed = nova.instances()
+    assert next(listed)
+    cloud.lies["/compute/v2.1/servers?"] = (500, b"")
+    with pytest.raises(Unavailable):
+        list(listed)
+
+
+def test_a_cloud_that_is_away_is_no_answer(cloud, nova):
+    cloud.close()
+    with pytest.raises(Unavailable):
+        nova.instance(A, project="blue")
+    with pytest.raises(Unavailable):
+        nova.check()
+    with pytest.raises(Unavailable):
+        list(nova.instances())
+    cloud.close = lambda: None
+
+
+def test_the_sign_ins_that_were_used_last_are_kept(nova):
+    made = []
+    kept = SignIns(lambda project: made.append(project) or nova.auth)
+    for n in range(300):
+        kept.of(f"p{n}")
+    kept.of("p299")
+    kept.of("p0")
+    assert (len(made), made[-1]) == (301, "p0")
+
+
+# --- its configuration
+
+CONF = """\
+[DEFAULT]
+api_endpoint = https://tatu.example
+[inventory]
+driver = nova
+[inventory_nova]
+"""
+PASSWORD = """\
+auth_type = password
+auth_url = https://keystone.example/v3
+username = tatu
+password = x
+user_domain_name = Default
+project_name = service
+project_domain_name = Default
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "auth_type is required"),
+        ("auth_type = nothing\n", "no such plugin"),
+        ("auth_type = none\n", "no project"),
+        (f"{PASSWORD}wrong = 1\n", "wrong"),
+    ],
+)
+def test_a_configuration_that_cannot_work_is_refused(tmp_path, text, says):
+    file = tmp_path / "tatu.conf"
+    file.write_text(CONF + text)
+    with pytest.raises(Malformed, match=says):
+        bootstrap.check_config(config.load([f"--config-file={file}"]))
+
+
+def test_a_configuration_for_a_user_with_a_password_is_taken(tmp_path):
+    file = tmp_path / "tatu.conf"
+    file.write_text(CONF + PASSWORD)
+    bootstrap.check_config(config.load([f"--config-file={file}"]))
