@@ -393,6 +393,10 @@ class Config:
         api = self.api
         if api.tls is None and not api.trusted_proxies and api.bind_host not in _LOOPBACK:
             yield "[api] listens beyond this machine without TLS: tokens cross it in clear"
+        if self.original_wire.enabled:
+            yield "[original_wire] /v1 is open: it certifies keys that nobody proved to hold"
+        if self.original_wire.noauth:
+            yield "[original_wire] /noauth is open: hosts send their token, and prove no key"
 
 
 def list_opts() -> Iterator[tuple[str, Sequence[cfg.Opt]]]:

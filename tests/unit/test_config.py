@@ -169,6 +169,14 @@ def test_listening_beyond_the_machine_in_clear_is_warned_of(load, text, count):
     assert all("without TLS" in warning for warning in warnings)
 
 
+def test_the_doors_of_the_originals_wire_are_closed_and_opening_one_is_warned_of(load):
+    wire = load().original_wire
+    assert (wire.enabled, wire.noauth, wire.ssh_port) == (False, False, 2222)
+    for door, text in (("enabled", "/v1 is open"), ("noauth", "/noauth is open")):
+        (warning,) = load(f"[original_wire]\n{door} = true\n").warnings
+        assert text in warning
+
+
 def test_a_file_that_is_not_there_is_said_so(tmp_path):
     with pytest.raises(Malformed, match=r"absent\.conf"):
         config.load(["--config-file", str(tmp_path / "absent.conf")])
