@@ -21,6 +21,7 @@ def pytest_collection_modifyitems(items):
 def identity_lab(tmp_path_factory):
     with Lab.start(tmp_path_factory.mktemp("lab")) as lab:
         yield lab
+    assert lab.processes.living() == []
 
 
 @pytest.fixture(scope="session")

@@ -68,7 +68,7 @@ def service(site, processes, *, notification_format, token_expiration):
             database.execute("PRAGMA journal_mode=WAL")  # readers need not wait for writers
         (home / "keystone.db").rename(folder / "keystone.db")
 
-    templates.copy("keystone", make, home)
+    templates.copy("keystone", make, home, _make_accounts, SERVICES)
     with contextlib.closing(sqlite3.connect(home / "keystone.db")) as database, database:
         database.execute("UPDATE endpoint SET url = ?", (site.keystone_url,))
     return server

@@ -15,12 +15,11 @@ from tests.lab.openstack import (
     placement,
     rabbitmq,
 )
-from tests.lab.openstack.process import Processes, answers
+from tests.lab.openstack.process import START, Processes, answers
 from tests.lab.openstack.site import REGION, Site
 
 TIERS = ("identity", "compute")
 """Each has all that those before it have."""
-
 
 _NO_VENDORDATA = nova.Vendordata()
 
@@ -104,7 +103,7 @@ class Lab(Site):
         """
         mark, file = f"/?{uuid.uuid4().hex}", self.folder / f"{name}.requests"
         answers(self.url(name, mark))()
-        until = time.monotonic() + 10
+        until = time.monotonic() + START
         while mark not in (lines := file.read_text()):
             assert time.monotonic() < until, f"{name} logs nothing"
             time.sleep(0.01)
@@ -130,6 +129,7 @@ class Lab(Site):
             "OS_REGION_NAME": REGION,
             "OS_USERNAME": "admin",
             "OS_USER_DOMAIN_ID": "default",
+            "TATU_LAB_FOLDER": str(self.folder),
             "TATU_LAB_TRANSPORT_URL": self.transport_url,
         }
 
@@ -191,11 +191,12 @@ class Lab(Site):
         """Do parts at the same time; the first that fails ends all others, and is what is raised."""
         with ThreadPoolExecutor(len(parts)) as pool:
             doing = [pool.submit(part) for part in parts]
-            done, _ = wait(doing, return_when=FIRST_EXCEPTION)
-            errors = [part.exception() for part in done if part.exception()]
-            if errors:
-                self.processes.close()
-                raise errors[0]
+            try:
+                for part in wait(doing, return_when=FIRST_EXCEPTION).done:
+                    part.result()
+            except BaseException:
+                self.processes.close()  # or an interrupt would wait for the others
+                raise
 
     def _close(self):
         self.processes.close()

@@ -11,6 +11,10 @@ from tests.lab.openstack.process import Service
 
 _DATABASES = ("glance", "neutron", "nova", "nova_api", "nova_cell0", "placement")
 
+_SYNCS = (glance.sync, neutron.sync, nova.sync, placement.sync)
+
+_ROWS = (nova.HOST, neutron.AGENT)
+
 
 def service(site, processes):
     """Return MariaDB with the databases of all services, whose configuration must have been written."""
@@ -28,16 +32,15 @@ def service(site, processes):
         server.start()
         for name in _DATABASES:
             _run(site, f"CREATE DATABASE {name}")
-        steps = (glance.sync, neutron.sync, nova.sync, placement.sync)
-        with ThreadPoolExecutor(len(steps)) as pool:
-            for done in [pool.submit(step, site, processes) for step in steps]:
+        with ThreadPoolExecutor(len(_SYNCS)) as pool:
+            for done in [pool.submit(sync, site, processes) for sync in _SYNCS]:
                 done.result()
-        for statement in (nova.HOST, neutron.AGENT):
-            _run(site, statement)
+        for row in _ROWS:
+            _run(site, row)
         server.stop()
         (home / "data").rename(folder / "data")
 
-    templates.copy("mariadb", make, home)
+    templates.copy("mariadb", make, home, *_SYNCS, *_ROWS)
     return server
 
 

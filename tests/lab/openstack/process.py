@@ -14,7 +14,7 @@ import uuid
 from tests.lab.openstack import guard
 from tests.lab.openstack.venv import ROOT, environment, program
 
-START = 120.0
+START = 240.0
 """Seconds that a service may take until it is ready, on a machine that does much else."""
 
 _STOP = 5.0

@@ -5,19 +5,21 @@ import hashlib
 import inspect
 import os
 import shutil
-from pathlib import Path
 
 from tests.lab.openstack.venv import CACHE, CONSTRAINTS
 
 _FOLDER = CACHE / "openstack-templates"
 
 
-def copy(name, make, into):
-    """Fill a folder with what `make(folder)` made, which must not depend on ports or folders."""
+def copy(name, make, into, *parts):
+    """Fill a folder with what `make(folder)` made, which must not depend on ports or folders.
+
+    It is made again when the versions change, or the text of `make` or of the functions and values that it uses.
+    """
     _FOLDER.mkdir(parents=True, exist_ok=True)
-    source = Path(inspect.getsourcefile(make)).read_bytes()
-    key = hashlib.sha256(CONSTRAINTS.read_bytes() + source).hexdigest()[:16]
-    template = _FOLDER / f"{name}-{key}"
+    texts = [inspect.getsource(part) if callable(part) else repr(part) for part in (make, *parts)]
+    key = hashlib.sha256("".join([CONSTRAINTS.read_text(), *texts]).encode()).hexdigest()
+    template = _FOLDER / f"{name}-{key[:16]}"
     # another lab may make it at this moment, or would remove it under our hands
     with (_FOLDER / f"{name}.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
