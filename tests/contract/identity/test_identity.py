@@ -8,16 +8,19 @@ import pytest
 from tatu.core import bearer, losses
 from tatu.core.audit import SYSTEM, Event
 from tatu.core.authority import KeyAlgorithm
-from tatu.core.errors import Unauthenticated, Unavailable
+from tatu.core.errors import NotFound, Unauthenticated, Unavailable
 from tatu.drivers.identity.local import Local
-from tatu.ports import Assignment, BearerToken, Request, UserKey
+from tatu.ports import Assignment, BearerToken, Request, User, UserKey
 from tests.fakes.deployment import Key
 from tests.fakes.identities import FakeIdentities
 from tests.fakes.identities import request as named
+from tests.fakes.keystone import URL, FakeKeystone
 
 
 class LocalCase:
     """The embedded directory: a request carries a token."""
+
+    issuer = "local"
 
     def __init__(self, deployment):
         self.deployment = deployment
@@ -65,6 +68,21 @@ class LocalCase:
         )
 
 
+class KeystoneCase(LocalCase):
+    """A Keystone: a request carries a token that it vouches for."""
+
+    issuer = URL
+
+    def __init__(self, deployment):
+        self.deployment = deployment
+        self.keystone = FakeKeystone(deployment.ledger.directory)
+        self.provider = self.keystone.provider(deployment.clock, deployment.ledger.cut_offs)
+
+    def request(self, user, project, **_):
+        headers = {"x-auth-token": self.keystone.token(user, project)}
+        return Request(method="GET", path="/", body_digest="", headers=headers)
+
+
 class FakeCase(LocalCase):
     """The fake: a request names its user."""
 
@@ -81,7 +99,7 @@ def with_token(token, scheme="Bearer"):
     return Request(method="GET", path="/", body_digest="", headers=headers)
 
 
-@pytest.fixture(params=[LocalCase, FakeCase])
+@pytest.fixture(params=[LocalCase, KeystoneCase, FakeCase])
 def case(request, deployment):
     return request.param(deployment)
 
@@ -93,7 +111,8 @@ def local(deployment):
 
 def test_a_caller_is_known_with_the_roles_of_the_project(case):
     identity = case.provider.authenticate(case.request("ann", "blue"))
-    assert (identity.issuer, identity.name, identity.project) == ("local", "ann", "blue")
+    assert (identity.issuer, identity.name) == (case.issuer, "ann")
+    assert (identity.subject, identity.project) == ("id-ann", "blue")
     assert {"admin", "member", "reader"} == identity.role_names
     assert not identity.fresh
     assert identity.validated_at < identity.expires_at
@@ -136,6 +155,40 @@ def test_effective_roles_are_those_of_this_moment_and_empty_for_who_is_gone(case
 def test_all_roles_are_told(case):
     names = {role.name for role in case.provider.roles()}
     assert {"admin", "manager", "member", "reader"} == names
+
+
+def test_a_project_and_a_user_are_found_by_their_very_id(case):
+    directory, event = case.deployment.ledger.directory, case.event()
+    assert case.provider.project("blue").enabled
+    assert case.provider.user("id-ann") == User(id="id-ann", name="ann")
+    directory.enable_user("id-ann", event, enabled=False)
+    directory.enable_project("blue", event, enabled=False)
+    assert not case.provider.user("id-ann").enabled
+    assert not case.provider.project("blue").enabled
+    for absent in ("ann", "nobody", "ID-ANN", "\u00e9"):
+        with pytest.raises(NotFound):
+            case.provider.user(absent)
+        with pytest.raises(NotFound):
+            case.provider.project(absent)
+
+
+def test_all_projects_are_listed_with_their_state(case):
+    case.deployment.ledger.directory.enable_project("red", case.event(), enabled=False)
+    found = {project.id: project.enabled for project in case.provider.projects()}
+    assert found == {"blue": True, "red": False}
+
+
+def test_the_holders_of_a_project_have_their_effective_roles_or_are_not_listed(case):
+    directory, event = case.deployment.ledger.directory, case.event()
+    found = case.provider.holders("blue")
+    assert {"id-ann", "id-bob"} <= set(found)
+    assert all(
+        roles == case.provider.effective_roles(user, "blue") for user, roles in found.items()
+    )
+    directory.enable_user("id-bob", event, enabled=False)
+    since = case.deployment.clock()
+    assert set(found) - {"id-bob"} == set(case.provider.holders("blue", since=since))
+    assert case.provider.holders("nowhere") == {}
 
 
 def test_a_provider_that_works_passes_its_check(case):
