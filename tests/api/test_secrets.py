@@ -1,5 +1,6 @@
 """A marked secret, sent wherever one can be sent, is never seen again (design, promises)."""
 
+import itertools
 import json
 import logging
 
@@ -7,7 +8,8 @@ import pytest
 import structlog
 
 from tatu import logs
-from tatu.api.app import ROUTES
+from tatu.api.app import NOAUTH_ROUTES, ROUTES, V1_ROUTES
+from tests.api.deployment import deployed
 from tests.api.keys import ClientKey
 from tests.api.test_access import path
 
@@ -78,6 +80,30 @@ def test_a_secret_in_the_wrong_place_is_not_told(deployment, logged, route):
     for answer in told:
         named = answer.text.replace(f"unknown field `{MARK}`", "")
         assert MARK not in named, answer.text
+
+
+def test_the_originals_wire_tells_no_secret_either(template, tmp_path, logged):
+    doors = "[original_wire]\nenabled = true\nnoauth = true\n"
+    bodies = [
+        dict.fromkeys(names, MARK)
+        for names in (
+            ("auth_id", "user_id", "pub_key"),
+            ("auth_id", "host_id", "hostname"),
+            ("token_id", "host_id", "pub_key"),
+            ("project-id", "instance-id", "user-data"),
+            ("serial",),
+        )
+    ]
+    told = []
+    with deployed(template, tmp_path, settings=doors) as deployment:
+        for template_, operations in {**V1_ROUTES, **NOAUTH_ROUTES}.items():
+            target = template_.format(auth_id="blue", which="1", fingerprint=MARK, host_id="1")
+            for method, user in itertools.product(operations, (None, "blue-admin")):
+                for body in (*bodies, MARK):
+                    headers = {"X-Auth-Token": MARK, "X-Auth-Sudo-Project-ID": MARK}
+                    told.append(deployment.call(method, target, user, json=body, headers=headers))
+    assert all(answer.status_code < 500 for answer in told)
+    assert MARK not in logged()
 
 
 def test_tokens_and_keys_that_are_good_are_not_logged_either(deployment, logged):

@@ -203,6 +203,16 @@ def test_an_authority_is_made_and_answered_as_an_object(wire):
     assert refusal(again) == (409, "This certificate authority already exists.")
 
 
+def test_a_project_that_is_disabled_or_absent_gets_no_authority(wire):
+    disabled = "ef" * 16
+    wire.ledger.directory.create_project(
+        Project(id=disabled, name="disabled", enabled=False), wire.deployment.event()
+    )
+    for project, status in ((disabled, 409), (NOWHERE, 404)):
+        made = wire.call("POST", "/v1/authorities", who("admin"), json={"auth_id": project})
+        assert refusal(made)[0] == status
+
+
 def test_an_authority_is_found_by_any_spelling_of_its_id(unchanged):
     dashed = "01234567-89AB-cdef-0123-456789abcdef"
     assert (

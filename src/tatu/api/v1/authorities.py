@@ -34,15 +34,14 @@ def show(call: Call, auth_id: AnyId) -> dict[str, Any]:
 @operation(rule="tatu:authorities:create", status=201, publishes=True)
 def create(call: Call, body: AuthorityRequest) -> dict[str, Any]:
     """Make a project's authority; the original answers nothing, and its client shows blanks."""
+    caller, parts = call.caller, call.parts
     scope.check_own(call, body.auth_id)
-    own = scope.is_own(call, body.auth_id)
-    project_id = call.caller.project if own else undashed(body.auth_id)
-    found = call.parts.identities.project(project_id or body.auth_id)
-    try:
-        made = call.parts.authorities.create(
-            call.caller, found.id, found.name, request_id=call.request_id
-        )
-    except Conflict as error:
-        raise Refused(409, "This certificate authority already exists.") from error
+    own = caller.project if scope.is_own(call, body.auth_id) else None
+    found = parts.identities.project(own or undashed(body.auth_id))
+    if parts.authorities.list(only=(found.id,), limit=1, marker=None).items:
+        raise Refused(409, "This certificate authority already exists.")
+    if not found.enabled:
+        raise Conflict(f"project {found.id!r} is disabled")
+    made = parts.authorities.create(caller, found.id, found.name, request_id=call.request_id)
     shown.link(call, "authorities", undashed(made.id))
     return shown.authority(made)
