@@ -149,12 +149,12 @@ class FakeOpenStack:
                 ids = sorted(server for server in self.servers if server > after)
                 found = {"servers": [{"id": server} for server in ids[:PAGE]]}
             case ["compute", "v2.1", "servers", server, *more]:
-                status, found = self._server(server, project, actions=bool(more))
+                status, found = self._shown(server, project, actions=bool(more))
             case _:
                 return 404, b"there is nothing at this path"
         return status, _text(found)
 
-    def _server(self, server: str, project: str, *, actions: bool) -> tuple[int, object]:
+    def _shown(self, server: str, project: str, *, actions: bool) -> tuple[int, object]:
         found = self.servers.get(server)
         if found is None or found["tenant_id"] != project:
             text = f"Instance {server} could not be found."
