@@ -27,7 +27,7 @@ from tatu.ports import Instance, Inventory
 
 SECTION = "inventory_nova"
 
-_TIMEOUT = 3.0  # seconds to connect, and between two reads: Nova waits for vendordata
+_TIMEOUT = 5.0  # seconds to connect, and between two reads
 _RETRIES = 1  # of a connection that was closed just then
 _COMPUTE = "compute 2.90"
 """The first version that tells whoever may see a server its hostname (Nova of Yoga)."""
