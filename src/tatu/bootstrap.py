@@ -36,6 +36,7 @@ from tatu.service.audit import Checkpoints
 from tatu.service.authorities import Authorities, Defaults
 from tatu.service.directory import Administration
 from tatu.service.enrolment import Enrolment
+from tatu.service.hostcertificates import HostCertificates
 from tatu.service.instances import Instances
 from tatu.service.issuance import Issuance
 from tatu.service.notices import Notices
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     import falcon
 
     from tatu.api.parts import Parts
-    from tatu.drivers.identity.registration import Registered
+    from tatu.drivers.identity.registration import Registered as Registered  # noqa: PLC0414 - tatu-manage's name for it
     from tatu.store.upkeep import Upkeep
 
 LOG = structlog.get_logger("tatu")
@@ -287,9 +288,14 @@ def build(config: Config, ledger: Ledger) -> Application:
             keystore=keystore,
             verifier=verifier,
             statements=stated,
+            certificates=HostCertificates(
+                ledger=ledger,
+                keystore=keystore,
+                clock=now,
+                randomness=os.urandom,
+                limits=config.limits,
+            ),
             clock=now,
-            randomness=os.urandom,
-            limits=config.limits,
             url=config.api_endpoint,
             deployment=deployment,
         ),

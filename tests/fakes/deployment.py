@@ -31,6 +31,7 @@ from tatu.service.audit import Checkpoints, event
 from tatu.service.authorities import Authorities
 from tatu.service.directory import Administration
 from tatu.service.enrolment import Enrolment
+from tatu.service.hostcertificates import HostCertificates
 from tatu.service.instances import Instances
 from tatu.service.issuance import Issuance, Issued
 from tatu.service.revocation import Revocation
@@ -152,9 +153,14 @@ class Deployment:
             keystore=self.keystore,
             verifier=CryptographyVerifier(),
             statements=self.statements,
+            certificates=HostCertificates(
+                ledger=self.ledger,
+                keystore=self.keystore,
+                clock=self.clock,
+                randomness=os.urandom,
+                limits=self.limits,
+            ),
             clock=self.clock,
-            randomness=os.urandom,
-            limits=self.limits,
             url="https://tatu.example",
             deployment=self.id,
         )

@@ -2,15 +2,13 @@
 
 import hmac
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from tatu.core import canonical, enrolment, lint, losses, statement
+from tatu.core import canonical, enrolment, statement
 from tatu.core.audit import SYSTEM, Actor, Event
-from tatu.core.authority import BACKDATE, Purpose
-from tatu.core.certificate import CertificateToSign, CertificateType
 from tatu.core.errors import (
     Conflict,
     Denied,
@@ -24,19 +22,16 @@ from tatu.core.host import Host
 from tatu.core.keys import PublicKey
 from tatu.core.sshsig import Namespace, SshSignature
 from tatu.ports import (
-    CertificateFilter,
     Clock,
-    IssuedCertificate,
     KeyStore,
     Ledger,
     LedgerCertificate,
-    Randomness,
     Snapshot,
     Verifier,
 )
 from tatu.service.admission import BLOCKED, legacy_token_of, secret_of
 from tatu.service.audit import event
-from tatu.service.issuance import NONCE, listed
+from tatu.service.hostcertificates import HostCertificates
 from tatu.service.paging import every
 from tatu.service.statements import Statements
 
@@ -86,9 +81,8 @@ class Enrolment:
     keystore: KeyStore
     verifier: Verifier
     statements: Statements
+    certificates: HostCertificates
     clock: Clock
-    randomness: Randomness
-    limits: lint.Limits
     url: str
     deployment: str
 
@@ -140,8 +134,8 @@ class Enrolment:
             snapshot = self.ledger.authorities.snapshot(found.authority)
             self._check_admissible(snapshot, found)
             found = self._bind((host_key,), found, request_id)
-            certificate = self._certificate(snapshot, found, host_key, request_id)
-            self._end_others(found, [certificate], request_id)
+            certificate = self.certificates.standing(snapshot, found, host_key, request_id)
+            self.certificates.end_others(found, [certificate], request_id)
             return found, certificate
 
         try:
@@ -175,9 +169,10 @@ class Enrolment:
         self._check_signatures(redemption)
         found = self._bind(redemption.host_keys, found, request_id)
         certificates = [
-            self._certificate(snapshot, found, key, request_id) for key in redemption.host_keys
+            self.certificates.standing(snapshot, found, key, request_id)
+            for key in redemption.host_keys
         ]
-        self._end_others(found, certificates, request_id)
+        self.certificates.end_others(found, certificates, request_id)
         text = self._answer(found, [certificate.line for certificate in certificates])
         mac = enrolment.answer_mac(secret, redemption.nonce, text.encode())
         return Answer(text=text, mac=mac)
@@ -272,7 +267,7 @@ class Enrolment:
                 )
             if "host" in purposes and any(
                 (held.authority, held.host) != (found.authority, found.id)
-                for held in self._live(None, None, key)
+                for held in self.certificates.live(key=key)
             ):
                 raise Conflict(f"host key {key.fingerprint} is another host's")
 
@@ -306,104 +301,6 @@ class Enrolment:
         except Conflict:
             self.ledger.hosts.refused(found.authority, found.id, told("host.refused"))
             raise
-
-    def _certificate(
-        self, snapshot: Snapshot, found: Host, key: PublicKey, request_id: str
-    ) -> LedgerCertificate:
-        """Return the key's certificate of this enrolment, issued now unless it lives well yet."""
-        now = self.clock().replace(microsecond=0)
-        profile = snapshot.authority.profile
-        signature_key = snapshot.authority.active(Purpose.HOST)
-        for held in self._live(found.authority, found.id, key):
-            if (
-                found.enrolled_at is not None
-                and held.issued_at >= found.enrolled_at.replace(microsecond=0)
-                and held.principals == found.principals
-                and held.signature_key == signature_key.public_key.fingerprint
-                and now < held.valid_before - profile.host_validity / 2
-            ):
-                return held
-        serial = self.ledger.certificates.reserve(found.authority)
-        contents = CertificateToSign(
-            subject_key=key,
-            type=CertificateType.HOST,
-            serial=serial,
-            key_id=f"host_{found.id}_{serial}",
-            principals=found.principals,
-            valid_after=now - BACKDATE,
-            valid_before=now + profile.host_validity,
-            critical_options={},
-            extensions={},
-            signature_key=signature_key.public_key,
-            nonce=self.randomness(NONCE),
-        )
-        lint.check(contents, self.limits)
-        certificate = self.keystore.signer(signature_key.reference).sign_certificate(contents)
-        issued = IssuedCertificate(
-            authority=found.authority,
-            certificate=certificate,
-            mark=snapshot.mark,
-            topics=frozenset(
-                {
-                    losses.host(found.authority, found.id),
-                    losses.project(found.authority),
-                    losses.signature_key(signature_key.public_key.fingerprint),
-                }
-            ),
-            issued_at=now,
-            host=found.id,
-        )
-        self.ledger.certificates.record(
-            issued,
-            event(
-                "certificate.issued",
-                by=Actor(kind="host", id=found.id, name=found.id),
-                at=now,
-                subject=found.id,
-                authority=found.authority,
-                request_id=request_id,
-            ),
-        )
-        return listed(issued)
-
-    def _end_others(
-        self, found: Host, certificates: Sequence[LedgerCertificate], request_id: str
-    ) -> None:
-        """Revoke what the host held before: other keys, names or addresses."""
-        kept = {certificate.serial for certificate in certificates}
-        others = [
-            held.serial
-            for held in self._live(found.authority, found.id, None)
-            if held.serial not in kept
-        ]
-        if others:
-            self.ledger.revocations.revoke_serials(
-                {found.authority: others},
-                "replaced",
-                event(
-                    "certificates.revoked",
-                    by=SYSTEM,
-                    at=self.clock(),
-                    subject=f"host {found.id}",
-                    authority=found.authority,
-                    request_id=request_id,
-                    reason="replaced",
-                ),
-            )
-
-    def _live(
-        self, authority: str | None, host_id: str | None, key: PublicKey | None
-    ) -> Iterator[LedgerCertificate]:
-        """Yield the live host certificates of a host, or for a key."""
-        wanted = CertificateFilter(
-            authorities=None if authority is None else (authority,),
-            type=CertificateType.HOST,
-            host=host_id,
-            subject_key=None if key is None else key.fingerprint,
-            live_at=self.clock(),
-            revoked=False,
-        )
-        return every(partial(self.ledger.certificates.list, wanted))
 
     def _answer(self, found: Host, certificates: Sequence[str]) -> str:
         newest = self.statements.newest(found.authority)
