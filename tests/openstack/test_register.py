@@ -41,7 +41,7 @@ def test_each_user_has_what_it_needs_and_no_more(identity_lab, tatu):
     assert roles(identity_lab, "tatu") == {
         ("reader", "system"),
         ("tatu-inventory", "every project of Default"),
-        ("creator", "service"),
+        ("member", "tatu-keys"),
     }
     assert roles(identity_lab, "tatu-vendordata") == {("tatu-vendordata", "service")}
 

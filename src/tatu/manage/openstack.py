@@ -12,10 +12,11 @@ from tatu import bootstrap
 from tatu.core.errors import Malformed, Unavailable
 
 if TYPE_CHECKING:
-    from tatu.drivers.identity.registration import Registered
+    from tatu.bootstrap import Registered
 
 TATU = "tatu"
 NOVA = "tatu-vendordata"
+KEYS_PROJECT = "tatu-keys"
 _MODE = 0o600
 
 Sections = Mapping[str, Mapping[str, str]]
@@ -130,7 +131,8 @@ def _for_tatu(done: "Registered", parsed: argparse.Namespace) -> Sections:
             "auth_type": "keystone_password",
             **user,
             **domain,
-            **in_project,
+            "project_name": KEYS_PROJECT,
+            "project_domain_name": parsed.domain,
         }
         sections["barbican"] = {
             "auth_endpoint": done.auth_url,

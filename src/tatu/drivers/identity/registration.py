@@ -22,9 +22,10 @@ SERVICE = "tatu"
 SERVICE_TYPE = "ssh"
 VENDORDATA_USER = VENDORDATA_ROLE = "tatu-vendordata"
 INVENTORY_ROLE = "tatu-inventory"
-KEYS_ROLE = "creator"
-"""Barbican's role for those who keep secrets of their own."""
+KEYS_PROJECT = "tatu-keys"
+"""Of Tatu alone: any member of a project can read the secrets that Barbican keeps there."""
 
+MEMBER = "member"
 READER = "reader"
 INTERFACES = ("public", "internal", "admin")
 
@@ -44,7 +45,7 @@ class Registered:
     """What was done, line by line, and what the users sign in with.
 
     `passwords` has each user whose password is known: one that was given and still signs in, or
-    one that was made now. `services` are the types of all services of the cloud.
+    one that was made now. `services` are the types of the services that the catalog has.
     """
 
     auth_url: str
@@ -93,11 +94,14 @@ class Registration:
             tatu = self._user(SERVICE, domain, users)
             self._system_role(tatu, self._role(READER))
             self._inherited_role(tatu, self._role(INVENTORY_ROLE))
-            self._project_role(tatu, project, self._role(KEYS_ROLE))
+            self._project_role(tatu, self._project(KEYS_PROJECT, domain), self._role(MEMBER))
             nova = self._user(VENDORDATA_USER, domain, users)
             self._project_role(nova, project, self._role(VENDORDATA_ROLE))
             self._service(wanted)
-            services = frozenset(service.type for service in self._identity.services())
+            found = {endpoint.service_id for endpoint in self._identity.endpoints()}
+            services = frozenset(
+                service.type for service in self._identity.services() if service.id in found
+            )
         return Registered(
             auth_url=self._auth_url,
             services=services,
@@ -110,7 +114,7 @@ class Registration:
         return found or self._made(
             f"project {name}",
             self._identity.create_project(
-                name=name, domain_id=domain.id, description="Services of the cloud"
+                name=name, domain_id=domain.id, description="Users of the cloud's services"
             ),
         )
 
