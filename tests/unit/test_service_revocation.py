@@ -6,8 +6,8 @@ import pytest
 
 from tatu.core import losses
 from tatu.core.certificate import CertificateType
-from tatu.core.errors import Conflict, Denied, NotFound, Unavailable
-from tatu.core.identity import Role
+from tatu.core.errors import Conflict, Denied, Gone, NotFound, Unavailable
+from tatu.core.identity import FEDERATION, Role
 from tatu.ports import (
     Assignment,
     CertificateFilter,
@@ -17,16 +17,17 @@ from tatu.ports import (
     User,
 )
 from tests.fakes.deployment import Key
+from tests.fakes.identities import request
+from tests.fakes.threads import together
 from tests.unit.test_service_issuance import events
 
 
 def live(deployment, **parts):
     wanted = CertificateFilter(
-        authorities=None,
         type=CertificateType.USER,
         live_at=deployment.clock(),
         revoked=False,
-        **parts,
+        **{"authorities": None, **parts},
     )
     found = deployment.ledger.certificates.list(wanted, limit=1000, marker=None).items
     return {certificate.serial for certificate in found}
@@ -267,6 +268,219 @@ def test_a_sweep_walks_past_one_page(deployment, monkeypatch):
     )
 
     assert live(deployment) == set()
+
+
+# --- what the cloud tells
+
+
+def lose(deployment, *topics):
+    return deployment.revocation.lose(topics, "told")
+
+
+def by(deployment, user, origin, project="blue"):
+    """Issue to a user who brought something besides a sign-in of their own."""
+    identity = replace(deployment.who(user, project), origin=origin)
+    wanted = deployment.wanted(identity, Key(), project)
+    return deployment.issuance.user_certificate(
+        request(user, project), identity, project, *wanted, request_id="r"
+    ).certificate.serial
+
+
+def test_what_an_origin_gave_dies_with_it_and_nothing_else(deployment):
+    by(deployment, "ann", "trust:t1")
+    kept = {by(deployment, "ann", "trust:t10"), serial(deployment, "ann")}
+
+    assert lose(deployment, losses.origin("trust:t1")) == 1
+    assert live(deployment) == kept
+    assert deployment.identities.listed == 0  # whoever holds what is not asked
+
+
+def test_everyone_is_compared_with_one_listing_a_project(deployment):
+    deployment.assign("ann", "member", project="red")
+    lost = serial(deployment, "ann", principals=frozenset({"admin"}))
+    kept = {
+        serial(deployment, "ann", principals=frozenset({"member"})),
+        serial(deployment, "bob"),
+    }
+    serial(deployment, "ann", project="red")
+    found = Assignment(project="blue", role="id-admin", user="id-ann")
+    deployment.ledger.directory.unassign(found, deployment.event())
+    forget_cut_offs(deployment)
+    before = deployment.identities.judged
+
+    assert lose(deployment, losses.everyone()) == 1
+    assert live(deployment, authorities=("blue",)) == kept
+    assert lost not in kept
+    assert deployment.identities.listed == 2
+    assert deployment.identities.judged - before == 1  # who lost something, by their own answer
+
+
+def forget_cut_offs(deployment):
+    """As if the directory were a cloud that told nobody."""
+    unswept = deployment.ledger.cut_offs.unswept()
+    deployment.ledger.cut_offs.swept(*(sweep.mark for sweep in unswept))
+
+
+def test_a_listing_that_lacks_somebody_revokes_nothing(deployment):
+    kept = {serial(deployment, user) for user in ("ann", "bob")}
+    deployment.identities.holders = lambda project, since=None: {}
+
+    assert lose(deployment, losses.project("blue"), losses.everyone()) == 0
+    assert live(deployment) == kept
+
+
+def test_what_a_listing_said_before_the_loss_does_not_count(deployment):
+    serial(deployment, "ann")
+    asked = []
+    holders = deployment.identities.holders
+
+    def listing(project, since=None):
+        asked.append(since)
+        return holders(project)
+
+    deployment.identities.holders = listing
+    before = deployment.clock()
+    lose(deployment, losses.everyone())
+    assert all(before < since <= deployment.clock() for since in asked)
+    assert asked
+
+
+def test_a_role_is_looked_for_only_in_certificates_that_hold_it(deployment):
+    serial(deployment, "ann")
+    bobs = serial(deployment, "bob")
+    judged = []
+    effective = deployment.identities.effective_roles
+
+    def told(subject, project):
+        judged.append(subject)
+        return frozenset(r for r in effective(subject, project) if r.id != "id-admin")
+
+    deployment.identities.effective_roles = told
+    deployment.identities.holders = lambda project, since=None: {}
+
+    assert lose(deployment, losses.role("id-admin")) == 1
+    assert (judged, live(deployment)) == (["id-ann"], {bobs})
+
+
+FEDERATED = f"{FEDERATION}corp"
+
+
+@pytest.mark.parametrize(
+    ("how", "ends"),
+    [
+        ("unassign", False),
+        ("disable-user", True),
+        ("delete-user", True),
+        ("disable-project", True),
+        ("delete-project", True),
+        ("delete-role", True),
+        ("rename-role", True),
+        ("nothing", False),
+    ],
+)
+def test_a_federated_certificate_ends_with_its_user_project_or_role_alone(deployment, how, ends):
+    """Its roles may be known from the token alone: what is assigned says nothing (S9)."""
+    directory, told = deployment.ledger.directory, deployment.event
+    federated = by(deployment, "bob", FEDERATED)
+    member = Assignment(project="blue", role="id-member", user="id-bob")
+    changes = {
+        "unassign": lambda: directory.unassign(member, told()),
+        "disable-user": lambda: directory.enable_user("id-bob", told(), enabled=False),
+        "delete-user": lambda: directory.delete_user("id-bob", told()),
+        "disable-project": lambda: directory.enable_project("blue", told(), enabled=False),
+        "delete-project": lambda: directory.delete_project("blue", told()),
+        "delete-role": lambda: directory.delete_role("id-member", told()),
+        "rename-role": lambda: rename(deployment, "id-member", "limb"),
+        "nothing": lambda: None,
+    }
+    changes[how]()
+    lose(deployment, losses.everyone())
+
+    assert (federated not in live(deployment)) == ends
+
+
+def rename(deployment, role_id, name):
+    roles = deployment.identities.roles
+
+    def renamed(since=None):
+        return frozenset(replace(r, name=name) if r.id == role_id else r for r in roles())
+
+    deployment.identities.roles = renamed
+
+
+def test_the_next_statement_stands_ready_after_a_sweep(deployment):
+    lost = serial(deployment, "bob")
+    before = deployment.statements.newest("blue")
+    red = deployment.statements.newest("red")
+    admin = deployment.who("ann")
+    deployment.administration.enable_user(admin, "id-bob", enabled=False, request_id="r")
+
+    stored = deployment.ledger.publications.newest("blue")
+    assert stored.krl_version > before.krl_version
+    facts = deployment.ledger.revocations.facts("blue", deployment.clock())
+    assert stored.revision == facts.revision
+    assert [lost] == [one for some in facts.serials.values() for one in some]
+    assert deployment.ledger.publications.newest("red") == red
+
+
+def test_in_an_outage_what_needs_no_answer_is_swept_and_nobody_waits_for_the_rest(deployment):
+    gone = by(deployment, "ann", "trust:t1")
+    kept = {serial(deployment, user) for user in ("ann", "bob")}
+    deployment.identities.out = True
+    asked = count_checks(deployment)
+    topics = [losses.user(f"u{number}") for number in range(5)]
+    topics += [losses.user("id-ann"), losses.user("id-bob"), losses.project("blue")]
+
+    assert lose(deployment, *topics, losses.origin("trust:t1")) == 1
+    assert gone not in live(deployment)
+    assert live(deployment) == kept
+    assert len(deployment.ledger.cut_offs.unswept()) == 3
+    assert len(asked) == 3  # a question, a look at the whole source, and the next statement
+
+
+def count_checks(deployment):
+    asked, check = [], deployment.identities.check
+
+    def counted():
+        asked.append(1)
+        check()
+
+    deployment.identities.check = counted
+    return asked
+
+
+def test_two_sweeps_at_once_are_harmless(deployment):
+    for user in ("ann", "bob"):
+        serial(deployment, user)
+    disable = deployment.ledger.directory.enable_user
+    disable("id-bob", deployment.event(), enabled=False)
+    together(4, lambda _: deployment.revocation.sweep())
+
+    assert len(live(deployment)) == 1
+    assert len(events(deployment, "certificates.revoked")) == 1
+    assert deployment.ledger.cut_offs.unswept() == ()
+
+
+def test_a_retired_authority_issues_and_admits_nothing_and_its_hosts_are_told(deployment):
+    lost = serial(deployment, "bob")
+    ann, bob = deployment.who("ann"), deployment.who("bob")
+    proven = deployment.wanted(bob, Key())
+    deployment.ledger.authorities.retire("blue", deployment.event())
+    with pytest.raises(Gone, match="project of this authority was deleted"):
+        deployment.issuance.user_certificate(
+            request("bob", "blue"), bob, "blue", *proven, request_id="r"
+        )
+    with pytest.raises(Gone):
+        deployment.admissions.admit(ann, "blue", "db", request_id="r")
+
+    newest = deployment.statements.newest("blue")
+    assert newest.revision == deployment.ledger.publications.revision("blue")
+    facts = deployment.ledger.revocations.facts("blue", deployment.clock())
+    assert [lost] == [one for some in facts.serials.values() for one in some]
+    deployment.clock.forward(days=33)
+    with pytest.raises(Gone):
+        deployment.statements.newest("blue")
+    assert deployment.statements.publish("blue") is None
 
 
 # --- administration
