@@ -6,8 +6,9 @@ from datetime import timedelta
 import pytest
 
 from tatu.core import losses
-from tatu.core.errors import Conflict, Gone, Malformed, NotFound, PermissionEnded
+from tatu.core.errors import Conflict, Gone, Malformed, NotFound, PermissionEnded, Taken
 from tests.contract.ledger.material import NOW, authority, event, host, host_certificate, key
+from tests.fakes.threads import together
 
 KEYS = (key("db-1").line, key("db-2").line)
 
@@ -204,3 +205,32 @@ def test_the_first_holder_keeps_an_address_when_another_is_bound_to_it(blue):
     assert before == blue.hosts.get("blue", "b", scope=None)
     with pytest.raises(NotFound):
         rebind(blue, "c")
+
+
+def test_of_many_who_admit_a_host_at_once_one_does(blue):
+    def admit(_):
+        return blue.hosts.admit(host(), event(), stands=lambda known: known.epoch > 0)
+
+    assert {found.epoch for found in together(8, admit)} == {1}
+
+
+def test_a_host_that_stands_changes_only_by_being_opened_to_the_originals_wire(blue):
+    first = blue.hosts.admit(host(), event())
+    head = blue.audit.head()
+    assert first == blue.hosts.admit(host(names=("web",)), event(), stands=lambda _: True)
+    assert head == blue.audit.head()
+    opened = blue.hosts.admit(host(legacy=True), event(), stands=lambda _: True)
+    assert opened == replace(first, legacy=True) == blue.hosts.get("blue", "db", scope=None)
+
+
+def test_a_host_that_was_deleted_stands_no_more(blue):
+    blue.hosts.admit(host(), event())
+    blue.hosts.delete("blue", "db", event())
+    assert blue.hosts.admit(host(), event(), stands=lambda _: True).epoch == 2
+
+
+def test_whose_name_or_address_it_is_is_told(blue):
+    blue.hosts.admit(host(addresses=("10.0.0.1",)), event())
+    with pytest.raises(Taken) as raised:
+        blue.hosts.admit(host("web", addresses=("10.0.0.1",)), event())
+    assert (raised.value.principal, raised.value.holder) == ("10.0.0.1", "db")
