@@ -46,7 +46,7 @@ class FakeKeystone(BaseAdapter):
         http.mount("http://", self)
         reader = Reader(
             session=Session(session=http, timeout=5),
-            auth=v3.Password(auth_url=URL, user_id="tatu", password="own", system_scope="all"),
+            auth=v3.Password(auth_url=URL, user_id="tatu", password="hidden", system_scope="all"),
         )
         policy = Policy(
             allow_trust_tokens=allow_trust_tokens, sign_in_methods=frozenset(sign_in_methods)

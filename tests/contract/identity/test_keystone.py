@@ -1,5 +1,7 @@
 """What the Keystone driver takes, and what it does not believe (security.md S4, S5, S9, S21)."""
 
+import logging
+import traceback
 from datetime import timedelta
 
 import pytest
@@ -333,6 +335,22 @@ def test_in_a_disabled_domain_nobody_has_anything(provider, keystone):
     assert not provider.project("blue").enabled
     assert provider.holders("blue") == {}
     assert {False} == {project.enabled for project in provider.projects()}
+
+
+def test_no_token_and_no_password_is_in_a_log_or_an_error(provider, keystone, caplog):
+    caplog.set_level(logging.INFO)
+    token = keystone.token("ann", "blue") + "MARKED"
+    known = keystone.token("ann", "blue")
+    said = [repr(provider), repr(provider.authenticate(request(known)))]
+    echo = {"error": {"code": 404, "message": f"Could not find token: {token}."}}
+    for answer in ((404, echo), (500, echo), (200, {"token": token}), (200, {"token": {}})):
+        keystone.answers["/auth/tokens"] = answer
+        with pytest.raises((Unauthenticated, Unavailable)) as raised:
+            provider.authenticate(request(token))
+        said += [str(raised.value), "".join(traceback.format_exception(raised.value))]
+    for secret in (token, known, "own-token", "hidden"):
+        assert secret not in caplog.text
+        assert not [text for text in said if secret in text]
 
 
 # --- listings -------------------------------------------------------------------------------

@@ -54,9 +54,19 @@ class _User(Struct):
     federation: _Federation | None = field(default=None, name="OS-FEDERATION")
 
 
+class _Rule(Struct):
+    service: str
+    method: str
+    path: str
+
+
 class _Credential(Struct):
     id: str
-    access_rules: list[Any] | None = None
+    access_rules: list[_Rule] | None = None
+
+
+class _Service(Struct):
+    type: str
 
 
 class _Trust(Struct):
@@ -74,6 +84,7 @@ class Token(Struct):
     project: _Id | None = None
     is_domain: bool = False
     system: dict[str, Any] | None = None
+    catalog: list[_Service] | None = None
     application_credential: _Credential | None = None
     trust: _Trust | None = field(default=None, name="OS-TRUST:trust")
 
@@ -168,9 +179,11 @@ class Validation(auth_token.BaseAuthProtocol):  # type: ignore[misc]
     def fetch_token(self, token: str, **_: object) -> Mapping[str, Any]:
         """Ask Keystone; raises as the middleware expects it."""
         try:
-            return self._reader.token(token)
+            said = self._reader.token(token)
         except NotFound:
             raise auth_token.InvalidToken("Keystone does not know the token") from None
+        _read(said)  # the middleware takes its shape for granted
+        return said
 
     def token(self, request: Request, found: str) -> Token:
         """Return what stands behind a request's token.
@@ -191,14 +204,21 @@ class Validation(auth_token.BaseAuthProtocol):  # type: ignore[misc]
         self(environ, _ignore)
         if environ.get("HTTP_X_IDENTITY_STATUS") != "Confirmed":
             raise Unauthenticated("Keystone does not vouch for this token, here and now")
-        try:
-            token = msgspec.convert(environ["keystone.token_info"], _Answer).token
-        except msgspec.ValidationError as error:
-            raise Unavailable(f"Keystone's word on a token cannot be read: {error}") from error
-        if token.expires_at.tzinfo is None:
-            token.expires_at = token.expires_at.replace(tzinfo=UTC)
+        token = _read(environ["keystone.token_info"])
         self._policy.check(token)
         return token
+
+
+def _read(said: Mapping[str, Any]) -> Token:
+    try:
+        token = msgspec.convert(said, _Answer).token
+    except msgspec.ValidationError as error:
+        raise Unavailable(f"Keystone's word on a token cannot be read: {error}") from error
+    if token.restricted and token.catalog is None:
+        raise Unavailable("Keystone tells of access rules, and not of its services")
+    if token.expires_at.tzinfo is None:
+        token.expires_at = token.expires_at.replace(tzinfo=UTC)
+    return token
 
 
 def _accept(environ: Mapping[str, Any], start_response: Any) -> Iterable[bytes]:
