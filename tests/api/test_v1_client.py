@@ -1,6 +1,7 @@
 """The twelve commands of the original's command line, over real HTTP, found by discovery."""
 
 import pytest
+from keystoneauth1.session import Session
 
 from tatu.ports import Project
 from tatu.service import paging
@@ -41,7 +42,7 @@ def client(wire, url):
     def made(role="member", project=DEMO, *, root="/", **more):
         user = who(role, project)
         signed_in = SignedIn(wire.deployment.token(user), user, project, url + root)
-        return OriginalClient(signed_in, **more)
+        return OriginalClient(Session(signed_in), **more)
 
     return made
 

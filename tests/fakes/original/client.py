@@ -2,9 +2,10 @@
 
 from urllib.parse import parse_qsl, urlsplit
 
-from keystoneauth1 import access, adapter, session
+from keystoneauth1 import access, adapter
 from keystoneauth1.exceptions import http as refusals
 from keystoneauth1.identity.base import BaseIdentityPlugin
+from keystoneauth1.session import Session
 
 
 class SignedIn(BaseIdentityPlugin):
@@ -47,8 +48,8 @@ class Refusal(Exception):
 class OriginalClient:
     """Commands by their words; what each returns is what the command makes its columns of."""
 
-    def __init__(self, signed_in: SignedIn, *, version: str = "1", everything: bool = False):
-        self._session = session.Session(signed_in)
+    def __init__(self, signed_in: Session, *, version: str = "1", everything: bool = False):
+        self._session = signed_in
         headers = {"X-Auth-All-Projects": "True"} if everything else {}
         self._adapter = adapter.Adapter(
             self._session,
