@@ -1,4 +1,4 @@
-"""`tatu-worker`: acts on what the cloud tells.
+"""`tatu-worker`: acts on what the cloud tells, and compares the ledger with the cloud.
 
 Many may run at once: they share what is told. Stops on SIGTERM, when nothing is being handled; on
 SIGHUP it reads the log level anew. With `--check` it only says whether it could work. Exit codes:
@@ -58,47 +58,57 @@ def _run(config: Config, given: Sequence[str]) -> int:
 
 
 class Worker:
-    """Acts on what the cloud tells, and revokes what losses leave without permission."""
+    """Acts on what the cloud tells, sweeps what losses leave, and mends what was not told."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
-        self._stopped = threading.Event()
+        self._stopping = False
         self._lost = threading.Event()
+        self._stopped = threading.Event()
 
     def work(self, given: Sequence[str]) -> None:
         """Work until a signal says to stop."""
-        application = self._application
-        sweeping = threading.Thread(
-            target=self._repeat,
-            args=("sweep", application.revocation.sweep, self._lost, _SWEEP),
-            name="tatu-sweep",
-        )
-        sweeping.start()
+        application, reconcile = self._application, self._application.config.reconcile
+        threads = [
+            threading.Thread(target=self._repeat, args=args, name=f"tatu-{args[0]}")
+            for args in (
+                ("sweep", application.revocation.sweep, self._lost, _SWEEP),
+                (
+                    "reconcile",
+                    bootstrap.reconciliation(application).run,
+                    self._stopped,
+                    reconcile.interval,
+                ),
+            )
+        ]
+        for thread in threads:
+            thread.start()
         application.events.start(bootstrap.notices(application, self._lost.set))
         LOG.info("working")
         while signal.sigwait(_SIGNALS) == signal.SIGHUP:
             _reload(given)
         LOG.info("stopping")
         application.events.stop()
+        self._stopping = True
         self._stopped.set()
         self._lost.set()
-        sweeping.join()
+        for thread in threads:
+            thread.join()
         LOG.info("stopped")
 
     def _repeat(
-        self, name: str, act: Callable[[], int], due: threading.Event, pause: timedelta
+        self, name: str, act: Callable[[], object], due: threading.Event, pause: timedelta
     ) -> None:
-        """Do it when it is due, and after each pause."""
-        while not self._stopped.is_set():
-            due.clear()
+        """Do it now, when it is due, and after each pause."""
+        while not self._stopping:
             try:
-                if count := act():
-                    LOG.info(name, count=count)
+                act()
             except TatuError as error:
                 LOG.warning(name, error=str(error))
             except Exception:  # a mistake in one round must not be the end of all that follow
                 LOG.exception(name)
             due.wait(pause.total_seconds())
+            due.clear()
 
 
 def _check(checks: Mapping[str, Callable[[], None]]) -> int:
