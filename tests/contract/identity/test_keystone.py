@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from oslo_config import cfg
 
+from tatu import bootstrap, config
 from tatu.core.errors import Malformed, NotFound, Unauthenticated, Unavailable
 from tatu.core.identity import FEDERATION
 from tatu.drivers import loading
@@ -444,6 +445,20 @@ def test_a_configuration_that_cannot_sign_in_is_refused(tmp_path, text, why):
 def test_a_plugin_may_read_a_section_of_its_own(tmp_path):
     text = f"auth_section = cloud\n[cloud]\n{SIGN_IN}"
     assert configured(tmp_path, text).sign_in_url == URL
+
+
+def test_what_the_way_of_signing_in_reads_is_known_and_nothing_else(tmp_path):
+    file = tmp_path / "tatu.conf"
+    text = (
+        "[DEFAULT]\napi_endpoint = https://tatu.example\n[database]\nconnection = sqlite://\n"
+        f"[state]\ndirectory = {tmp_path}\n[keystore_local]\nkek_file = {tmp_path}/kek\n"
+        f"[identity]\ndriver = keystone\n[identity_keystone]\nsystem_scope = all\n{SIGN_IN}"
+    )
+    file.write_text(text)
+    bootstrap.check_config(config.load(["--config-file", str(file)]))
+    file.write_text(f"{text}usrname = tatu\n")
+    with pytest.raises(Malformed, match="usrname"):
+        bootstrap.check_config(config.load(["--config-file", str(file)]))
 
 
 def test_an_unchecked_certificate_is_warned_of(tmp_path, monkeypatch):
