@@ -1,11 +1,16 @@
 """Loss against issue: no certificate of a permission that has ended escapes (S4)."""
 
 import threading
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from tatu.core.errors import Denied, Unauthenticated
-from tatu.ports import Assignment, CertificateFilter, Group, User
+from tatu.core import losses
+from tatu.core.audit import SYSTEM
+from tatu.core.errors import Denied, Gone, Unauthenticated
+from tatu.ports import Assignment, CertificateFilter, Group, Held, User
+from tatu.service.reconcile import Reconciliation, Settings
 from tests.fakes.deployment import Key
 from tests.fakes.identities import request
 from tests.fakes.threads import together
@@ -13,13 +18,16 @@ from tests.fakes.threads import together
 USERS = 2
 ASKED = 16
 ROUNDS = 625  # in each a loss meets 16 certificates: 10,000 interleavings
+ENDED = 42  # the same with eight, three times: a thousand
 ADMIN = "id-admin"
 
 
-def escaped(deployment):
-    """The live certificates that still hold the role which was lost."""
-    wanted = CertificateFilter(authorities=("blue",), live_at=deployment.clock())
+def escaped(deployment, origin=None):
+    """The live certificates that still hold the role, or have the origin, which was lost."""
+    wanted = CertificateFilter(authorities=("blue",), live_at=deployment.clock(), origin=origin)
     found = deployment.ledger.certificates.list(wanted, limit=2 * ASKED, marker=None).items
+    if origin is not None:
+        return [held.serial for held in found]
     return [held.serial for held in found if ADMIN in held.roles or "admin" in held.principals]
 
 
@@ -73,7 +81,7 @@ def test_a_loss_at_any_step_leaves_no_certificate_with_the_lost_role(racing, ste
 @pytest.mark.parametrize("how", ["user", "project", "role"])
 def test_every_kind_of_loss_reaches_a_certificate_that_is_being_made(racing, how):
     directory = racing.ledger.directory
-    losses = {
+    ends = {
         "user": lambda: directory.enable_user("id-ann", racing.event(), enabled=False),
         "project": lambda: directory.enable_project("blue", racing.event(), enabled=False),
         "role": lambda: directory.delete_role(ADMIN, racing.event()),
@@ -82,7 +90,7 @@ def test_every_kind_of_loss_reaches_a_certificate_that_is_being_made(racing, how
 
     def signer(reference):
         racing.keystore.signer = real
-        losses[how]()
+        ends[how]()
         racing.revocation.sweep()
         return real(reference)
 
@@ -96,8 +104,147 @@ def test_every_kind_of_loss_reaches_a_certificate_that_is_being_made(racing, how
 def attempt(work):
     try:
         return work()
-    except (Denied, Unauthenticated):
+    except (Denied, Gone, Unauthenticated):
         return None
+
+
+# --- losses of a cloud, which has its users elsewhere
+
+
+TRUST = "trust:t1"
+
+
+class Cloud:
+    """Takes the role, or what the caller brought, away where the ledger does not see it."""
+
+    def __init__(self, deployment):
+        self.deployment = deployment
+        self.lost = False
+        self.origin = ""
+        self._roles = deployment.identities.effective_roles
+        self._authenticate = deployment.identities.authenticate
+        deployment.identities.effective_roles = self.effective_roles
+        deployment.identities.authenticate = self.authenticate
+        self.reconciliation = Reconciliation(
+            ledger=deployment.ledger,
+            identities=deployment.identities,
+            inventory=deployment.inventory,
+            revocation=deployment.revocation,
+            clock=deployment.clock,
+            settings=Settings(share=0, minimum=1, hold=timedelta()),
+            holder="one",
+        )
+
+    def effective_roles(self, subject, project):
+        held = self._roles(subject, project)
+        return frozenset(role for role in held if not (self.lost and role.id == ADMIN))
+
+    def authenticate(self, request, *, cached=True):
+        found = self._authenticate(request, cached=cached)
+        if self.origin and self.lost:
+            raise Unauthenticated("what the token was got by is gone")
+        return replace(found, origin=self.origin)
+
+    def lose(self, *topics):
+        self.lost = True
+        self.deployment.revocation.lose(topics, "told")
+
+    def retire(self):
+        self.deployment.ledger.authorities.retire("blue", self.deployment.event())
+
+    def hold(self):
+        """Hold ann, of whom the cloud says that she lost a role which it still gives her."""
+        held = Held(authority="blue", kind="user", value="id-ann", since=self.deployment.clock())
+        self.deployment.ledger.holds.hold([held], self.deployment.event())
+
+    def reconcile(self):
+        """Find by comparing what nobody told, hold it, and apply it in the next comparison."""
+        self.lost = True
+        self.reconciliation.run()
+        self.reconciliation.run()
+
+
+@pytest.fixture
+def cloud(racing):
+    racing.issue("ann", Key())  # there is something to be swept, too
+    return Cloud(racing)
+
+
+ENDS = {
+    "origin": lambda cloud: cloud.lose(losses.origin(TRUST)),
+    "everyone": lambda cloud: cloud.lose(losses.everyone()),
+    "project": lambda cloud: cloud.lose(losses.project("blue")),
+    "retired": Cloud.retire,
+    "held": Cloud.hold,
+    "reconciled": Cloud.reconcile,
+}
+
+
+@pytest.mark.parametrize("end", list(ENDS))
+@pytest.mark.parametrize("step", list(STEPS))
+def test_what_a_cloud_ends_at_any_step_is_not_issued(cloud, step, end):
+    cloud.origin = TRUST if end == "origin" else ""
+    path, name = STEPS[step]
+    part = cloud.deployment
+    for attribute in path.split("."):
+        part = getattr(part, attribute)
+    real = getattr(part, name)
+
+    def ended(*args, **kwargs):
+        setattr(part, name, real)
+        ENDS[end](cloud)
+        return real(*args, **kwargs)
+
+    before = cloud.deployment.ledger.audit.head()[0]
+    setattr(part, name, ended)
+    found = attempt(lambda: cloud.deployment.issue("ann", Key()))
+
+    if end in {"origin", "retired", "held"}:
+        assert found is None
+    if end == "held":  # nothing is revoked by it, but nothing is issued either
+        links = cloud.deployment.ledger.audit.read(after=before, limit=100)
+        assert not any('"action":"certificate.issued"' in link.body for link in links)
+    elif end == "origin":
+        assert escaped(cloud.deployment, origin=TRUST) == []
+    else:
+        assert escaped(cloud.deployment) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["origin", "everyone", "reconciled"])
+def test_a_thousand_races_with_what_a_cloud_ends_leave_nothing_of_it(cloud, end):
+    deployment, key, asked = cloud.deployment, Key(), 8
+    escapes, first_by_loss = [], set()
+
+    def race(at):
+        if at == asked:
+            for _ in range(first):
+                done.acquire()
+            ENDS[end](cloud)
+            return None
+        try:
+            return attempt(lambda: deployment.issue("ann", key))
+        finally:
+            done.release()
+
+    for round_ in range(ENDED):
+        cloud.lost, cloud.origin = False, TRUST if end == "origin" else ""
+        done, first = threading.Semaphore(0), round_ % asked
+        answers = together(asked + 1, race)
+        escapes += escaped(deployment, origin=TRUST if end == "origin" else None)
+        first_by_loss |= {
+            answer is not None and "admin" in answer.certificate.principals
+            for answer in answers[:asked]
+        }
+        release_all(cloud)
+        deployment.clock.forward(days=2)
+
+    assert escapes == []
+    assert first_by_loss == {True, False}  # each side was first at times
+
+
+def release_all(cloud):
+    cloud.reconciliation.release(cloud.reconciliation.held(), SYSTEM)
 
 
 @pytest.mark.slow
