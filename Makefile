@@ -26,7 +26,7 @@ check: ## format, lint, types, import contracts, docs and the fast tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/vermin --quiet --no-tips -t=3.9- --violations src/tatu/agent
-	shellcheck tools/setup.sh .ci/run
+	shellcheck tools/setup.sh .ci/run tests/fakes/original/*.sh
 	$(BIN)/python -m tools.threat_model docs/threat-model.md
 	$(PYTEST) -n $(JOBS) -m "not slow and not soak"
 

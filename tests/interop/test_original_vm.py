@@ -1,7 +1,6 @@
 """A machine of the original boots: its scripts' pipelines with real curl and grep, a real sshd."""
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -10,11 +9,9 @@ import pytest
 from tests.api import deployment as deployments
 from tests.api.original import DEMO, INSTANCE, original, original_template, served, who
 from tests.e2e.cli_lab import Sshd
+from tests.fakes.original.machine import DEADLINE, Machine, keygen
 
 pytestmark = pytest.mark.slow
-
-SCRIPTS = Path(__file__).parents[1] / "fakes/original"
-DEADLINE = 60
 
 
 @pytest.fixture(scope="module")
@@ -29,55 +26,13 @@ def wire(made, tmp_path):
         yield wire
 
 
-class Machine:
-    """A machine's files, in a folder; its metadata is what Nova put on the config drive."""
-
-    def __init__(self, root: Path, vendordata: dict) -> None:
-        self.root = root
-        self.ssh = root / "etc/ssh"
-        drive = root / "mnt/config/openstack/latest"
-        for folder in (self.ssh, drive, root / "tmp"):
-            folder.mkdir(parents=True)
-        meta_data = {"uuid": INSTANCE, "hostname": "vm", "project_id": DEMO}
-        (drive / "meta_data.json").write_text(json.dumps(meta_data))
-        # as Nova writes what it was answered
-        (drive / "vendor_data2.json").write_text(json.dumps({"static": {}, "tatu": vendordata}))
-        keygen("-q", "-t", "rsa", "-b", "2048", "-N", "", "-C", "root@vm", "-f", self.host_key)
-
-    @property
-    def host_key(self) -> Path:
-        return self.ssh / "ssh_host_rsa_key"
-
-    def run(self, script: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            ["bash", SCRIPTS / script],
-            env={**os.environ, "ROOT": str(self.root), "LC_ALL": "C.UTF-8"},
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE,
-            check=False,
-        )
-
-    @property
-    def facts(self) -> dict[str, str]:
-        lines = (self.root / "facts").read_text().splitlines()
-        return dict(line.split("=", 1) for line in lines)
-
-
-def keygen(*arguments):
-    return subprocess.run(
-        ["ssh-keygen", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-    )
-
-
 def boot(wire, url, folder) -> Machine:
     told = wire.boot("web").json
     told["api_endpoint"] = url  # where this test serves
-    return Machine(folder, told)
+    # as Nova writes what it was answered
+    vendor_data = json.dumps({"static": {}, "tatu": told})
+    meta_data = json.dumps({"uuid": INSTANCE, "hostname": "vm", "project_id": DEMO})
+    return Machine(folder, meta_data, vendor_data)
 
 
 def certified(wire, folder, role="member") -> tuple[Path, int]:

@@ -52,7 +52,12 @@ def delete(cloud, server):
 
 
 def read_metadata(lab, server, path="latest/vendor_data2.json"):
-    """Return what Nova tells an instance, asked as Neutron's metadata agent asks for the guest."""
+    """Return what Nova tells an instance."""
+    return json.loads(read_metadata_text(lab, server, path))
+
+
+def read_metadata_text(lab, server, path):
+    """Return its very text, asked as Neutron's metadata agent asks for the guest."""
     signature = hmac.new(lab.metadata_secret.encode(), server.id.encode(), hashlib.sha256)
     request = urllib.request.Request(
         f"{lab.nova_metadata_url}/openstack/{path}",
@@ -64,7 +69,7 @@ def read_metadata(lab, server, path="latest/vendor_data2.json"):
         },
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)
+        return answer.read().decode()
 
 
 def public_network(cloud):
