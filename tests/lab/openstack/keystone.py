@@ -22,7 +22,7 @@ SERVICES = {
 }
 
 
-def service(site, processes, *, notification_format, token_expiration):
+def service(site, processes, *, notification_format, token_expiration, cached):
     """Return Keystone, with all service accounts made."""
     home = site.folder / "keystone"
     home.mkdir()
@@ -45,7 +45,7 @@ def service(site, processes, *, notification_format, token_expiration):
         "credential": {"key_repository": home / "credential"},
         "identity": {"password_hash_rounds": 4},
         # A request looks each thing up once, and the next one anew: what is revoked is refused at once.
-        "cache": {"enabled": True, "backend": "dogpile.cache.null"},
+        "cache": {"enabled": True, "backend": f"dogpile.cache.{'memory' if cached else 'null'}"},
     }
     file = conf.write(home / "keystone.conf", settings)
     environment = {"OS_KEYSTONE_CONFIG_FILES": str(file), "OS_KEYSTONE_CONFIG_DIR": str(home)}
