@@ -282,6 +282,7 @@ class Snapshot:
     mark: int
     blocked_hosts: frozenset[str] = frozenset()
     held_users: frozenset[str] = frozenset()
+    held_hosts: frozenset[str] = frozenset()
 
 
 class Authorities(Protocol):
@@ -619,8 +620,8 @@ class Hosts(Protocol):
         """Add a host, or open the next epoch of a known one (its keys must be proven anew).
 
         A known host of which `stands` is true only becomes `legacy` if that is wanted: of many who
-        admit it at once, one does. A cut-off with one of these topics closes the admission; one newer than the mark
-        raises `PermissionEnded`.
+        admit it at once, one does. A cut-off with one of these topics closes the admission; one
+        newer than the mark raises `PermissionEnded`.
 
         Its certificates that name what it holds no more are revoked in the same commit (S8).
         Raises `Taken` when another live host of the authority holds one of its names or
@@ -1010,7 +1011,7 @@ class Holds(Protocol):
 
     @abstractmethod
     def hold(self, held: Sequence[Held], event: Event) -> None:
-        """Keep them; held users get no new certificate, in every process. Durable on return.
+        """Keep them; who is held gets no new certificate, in every process. Durable on return.
 
         What is held already keeps its time.
         """

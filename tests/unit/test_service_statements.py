@@ -116,6 +116,23 @@ def test_what_is_revoked_goes_out_while_the_cloud_is_away_and_this_process_is_ne
     assert serial in listed(deployment).serials[user_key]
 
 
+def test_after_a_change_no_roles_count_that_were_found_out_before(deployment, monkeypatch):
+    asked, roles = [], deployment.identities.roles
+    monkeypatch.setattr(
+        deployment.identities, "roles", lambda *, since: asked.append(since) or roles()
+    )
+    deployment.statements.newest("blue")
+    deployment.clock.forward(minutes=6)
+    deployment.statements.newest("blue")
+    before = deployment.clock()
+    deployment.ledger.authorities.touch()
+    deployment.statements.newest("blue")
+
+    of_age, of_change = asked[-2:]
+    assert of_age is None
+    assert of_change > before
+
+
 def test_without_any_statement_yet_the_cloud_must_tell_its_roles(deployment):
     ann = deployment.who("ann")
     deployment.identities.out = True
@@ -259,7 +276,7 @@ def test_a_revoked_key_is_in_the_krl_with_all_that_it_signed(deployment):
 
 def test_roles_that_would_empty_the_accounts_leave_those_of_the_last_statement(deployment):
     _, before = newest(deployment)
-    deployment.identities.roles = frozenset
+    deployment.identities.roles = lambda **_: frozenset()
     serial = deployment.issue("ann").certificate.serial
 
     assert revoke(deployment, serial=serial).krl_version is not None
@@ -270,7 +287,7 @@ def test_roles_that_would_empty_the_accounts_leave_those_of_the_last_statement(d
 
 def test_sudo_is_not_lost_by_accident_either(deployment):
     _, before = newest(deployment)
-    deployment.identities.roles = lambda: frozenset({Role(id="1", name="member")})
+    deployment.identities.roles = lambda **_: frozenset({Role(id="1", name="member")})
     deployment.ledger.authorities.touch()
 
     assert newest(deployment)[1].sudo == before.sudo == ("admin",)
@@ -278,7 +295,7 @@ def test_sudo_is_not_lost_by_accident_either(deployment):
 
 def test_a_lockdown_empties_accounts_and_sudo_and_says_so(deployment):
     newest(deployment)
-    deployment.identities.roles = frozenset
+    deployment.identities.roles = lambda **_: frozenset()
     deployment.ledger.authorities.touch()
     deployment.compose(lockdown=True)
 
@@ -288,7 +305,7 @@ def test_a_lockdown_empties_accounts_and_sudo_and_says_so(deployment):
 
 def test_without_any_account_an_authority_has_no_statement_yet(deployment):
     roles = deployment.identities.roles
-    deployment.identities.roles = frozenset
+    deployment.identities.roles = lambda **_: frozenset()
     deployment.authority("green")
     with pytest.raises(Conflict, match="no role opens an account"):
         deployment.statements.newest("green")

@@ -130,7 +130,9 @@ class Statements:
         _check_hosts_remain(authority, now)
         facts = self.ledger.revocations.facts(authority_id, now)
         krl_version, krl_bytes, is_new = self._krl(authority_id, facts, last)
-        accounts, sudo = self._accounts(last)
+        # What changed may be the roles: then none that were found out before it count.
+        changed = last is None or last.revision != revision
+        accounts, sudo = self._accounts(last, since=self.clock() if changed else None)
         try:
             contents = Statement(
                 deployment=self.deployment,
@@ -186,7 +188,7 @@ class Statements:
         return version, _encoded(version, facts), True
 
     def _accounts(
-        self, last: Publication | None
+        self, last: Publication | None, *, since: datetime | None
     ) -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]:
         """Return the accounts with their principals, and those of them with sudo.
 
@@ -197,7 +199,7 @@ class Statements:
         """
         before = statement.decode(last.statement) if last else None
         try:
-            given = self.role_map.of(self.identities.roles()).given
+            given = self.role_map.of(self.identities.roles(since=since)).given
         except Unavailable:
             if before is None:
                 raise

@@ -390,14 +390,17 @@ def test_roles_are_kept_for_a_minute_and_their_failure_for_a_moment(
     deployment.clock.forward(seconds=50)
     assert provider.roles() is first
     assert keystone.asked.count("GET /roles") == 1
+    assert provider.roles(since=deployment.clock()) == first
+    assert keystone.asked.count("GET /roles") == 2
     keystone.out = True
-    deployment.clock.forward(seconds=20)
-    for _ in range(3):
-        with pytest.raises(Unavailable):
-            provider.roles()
-    keystone.out = False
+    deployment.clock.forward(seconds=70)
     with pytest.raises(Unavailable):
         provider.roles()
+    keystone.out = False
+    for since in (None, deployment.clock()):
+        with pytest.raises(Unavailable):
+            provider.roles(since=since)
+    assert keystone.asked.count("GET /roles") == 2
     deployment.clock.forward(seconds=6)
     assert provider.roles() == first
 

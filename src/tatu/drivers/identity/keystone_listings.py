@@ -26,8 +26,8 @@ _FEW = 8
 class Roles:
     """All roles, as of a minute ago at most.
 
-    A failure is kept as well, for a moment: while Keystone hangs, each statement that must be
-    built would wait for it anew.
+    A failure is kept as well, for a moment, whatever is asked: while Keystone hangs, each
+    statement that must be built would wait for it anew.
     """
 
     reader: Reader
@@ -39,8 +39,11 @@ class Roles:
     def all(self, since: datetime | None = None) -> frozenset[Role]:
         """Return all roles, asked for `since` then. Raises `Unavailable`."""
         with self._lock:
-            kept = ROLES_FAILED if isinstance(self._found, Unavailable) else ROLES_KEPT
-            if self._found is None or _is_old(self._at, kept, self.clock(), since):
+            if isinstance(self._found, Unavailable):
+                old = _is_old(self._at, ROLES_FAILED, self.clock(), None)
+            else:
+                old = self._found is None or _is_old(self._at, ROLES_KEPT, self.clock(), since)
+            if old:
                 self._ask()
             if isinstance(self._found, frozenset):
                 return self._found
