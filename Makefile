@@ -3,6 +3,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest -q
 JOBS ?= 2
+TIER ?= identity
 
 .PHONY: help
 help: ## this list
@@ -28,13 +29,19 @@ check: ## format, lint, types, import contracts, docs and the fast tests
 	$(BIN)/vermin --quiet --no-tips -t=3.9- --violations src/tatu/agent
 	shellcheck tools/setup.sh .ci/run tests/fakes/original/*.sh
 	$(BIN)/python -m tools.threat_model docs/threat-model.md
-	$(PYTEST) -n $(JOBS) -m "not slow and not soak"
+	$(PYTEST) -n $(JOBS) -m "not slow and not soak and not openstack"
 
 .PHONY: test
 test: ## all that CI runs
-	@tools/setup.sh sshd databases shellcheck
+	@tools/setup.sh sshd databases shellcheck openstack
 	$(MAKE) --no-print-directory check
-	$(PYTEST) -n $(JOBS) --dist worksteal -m "slow and not soak"
+	$(PYTEST) -n $(JOBS) --dist worksteal -m "slow and not soak and not openstack"
+	$(PYTEST) -n 0 -m "openstack and not soak"
+
+.PHONY: lab
+lab: ## a real OpenStack on this machine until Ctrl-C; TIER=identity or compute
+	@tools/setup.sh openstack
+	$(BIN)/python -m tests.lab up --tier $(TIER)
 
 .PHONY: soak
 soak: ## long runs: a thousand kills
