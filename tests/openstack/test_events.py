@@ -359,7 +359,8 @@ def test_a_deleted_project_has_no_authority_any_more(world):
 # --- the stream itself
 
 
-def notifier(world, tatu):
+@pytest.fixture
+def speaking(tatu):
     """Speak to the topic as Keystone does."""
     conf = cfg.ConfigOpts()
     conf([], default_config_files=[], default_config_dirs=[])
@@ -367,11 +368,11 @@ def notifier(world, tatu):
     messaging.get_notification_transport(conf, url="fake://")  # registers its options
     conf.set_override("control_exchange", "keystone")
     transport = messaging.get_notification_transport(conf, url=tatu.lab.transport_url)
-    return messaging.Notifier(transport, "identity.test", driver="messagingv2", topics=["tatu"])
+    yield messaging.Notifier(transport, "identity.test", driver="messagingv2", topics=["tatu"])
+    transport.cleanup()
 
 
-def test_what_nobody_can_read_is_set_aside_and_stops_nothing(world, tatu):
-    speaking = notifier(world, tatu)
+def test_what_nobody_can_read_is_set_aside_and_stops_nothing(world, speaking):
     speaking.info({}, "identity.user.deleted", {"resource_info": {"not": "an id"}})
     speaking.info({}, "identity.role_assignment.deleted", "nothing")
     assert fence(world) < PATIENCE
@@ -406,10 +407,9 @@ def test_the_message_bus_may_restart(world, tatu):
     assert not any(world.revoked(one) for _, spared, _ in cases for one in spared)
 
 
-def test_two_workers_share_what_is_told_and_one_stops_without_loss(world, tatu):
+def test_two_workers_share_what_is_told_and_one_stops_without_loss(world, tatu, speaking):
     start(tatu, "second")
     user = world.user("member")
-    speaking = notifier(world, tatu)
 
     def handled(label):
         lines = (tatu.folder / f"{label}.log").read_text().splitlines()
