@@ -11,7 +11,7 @@ from tatu.core.authority import KeyAlgorithm, KeyState, Purpose
 from tatu.core.certificate import Certificate, CertificateType
 from tatu.core.errors import Conflict, Denied, Malformed, NotFound, PermissionEnded, Unavailable
 from tatu.core.sshsig import Namespace
-from tatu.ports import Assignment, CertificateFilter, RevocationSelector
+from tatu.ports import Assignment, CertificateFilter, Held, RevocationSelector
 from tatu.service.enrolment import Redemption, Unproven
 from tests.fakes.deployment import Key
 from tests.fakes.threads import together
@@ -432,6 +432,17 @@ def test_a_blocked_host_is_neither_admitted_nor_enrolled(deployment):
         redeem(deployment, admission, Key())
     with pytest.raises(Denied, match="blocked"):
         admit(deployment)
+
+
+def test_a_host_that_the_brake_holds_gets_no_certificate_until_it_is_released(deployment):
+    admission = admit(deployment)
+    held = [Held(authority="blue", kind="host", value="db", since=deployment.clock())]
+    deployment.ledger.holds.hold(held, deployment.event())
+    with pytest.raises(Denied, match="being checked"):
+        redeem(deployment, admission, Key())
+
+    deployment.ledger.holds.release(held, deployment.event())
+    redeem(deployment, admission, Key())
 
 
 def test_a_host_that_is_deleted_while_its_certificate_is_made_gets_none(deployment):

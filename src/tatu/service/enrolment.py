@@ -238,6 +238,11 @@ class Enrolment:
         snapshot.authority.check_not_retired()
         if found.id in snapshot.blocked_hosts:
             raise Denied(BLOCKED)
+        if found.id in snapshot.held_hosts:
+            raise Denied(
+                "the cloud's answers about this instance are being checked; try again, or ask an"
+                " administrator"
+            )
 
     def _check_signatures(self, redemption: Redemption) -> None:
         keys = redemption.host_keys

@@ -2,12 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
 from tatu.core.audit import SYSTEM, Actor
 from tatu.core.certificate import CertificateType
-from tatu.core.errors import NotFound, Unavailable
+from tatu.core.errors import NotFound, TatuError, Unavailable
 from tatu.core.identity import Identity
 from tatu.core.keys import PublicKey
 from tatu.core.losses import Sweep, Topic
@@ -165,7 +166,8 @@ class Revocation:
         except Unavailable:
             return 0
         for authority in {authority for serials in ended.values() for authority in serials}:
-            self.statements.publish(authority)
+            with suppress(TatuError):  # the revocations stand; whoever asks next is told why
+                self.statements.publish(authority)
         return count
 
     def _end(self, reason: str, serials: Mapping[str, Collection[int]]) -> int:

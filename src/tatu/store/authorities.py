@@ -235,17 +235,17 @@ class SqlAuthorities(Authorities):
             )
             for kind, value in connection.execute(query):
                 blocked[kind].add(value)
-            held = connection.scalars(
-                select(holds.c.value).where(
-                    holds.c.authority == authority_id, holds.c.kind == "user"
-                )
-            ).all()
+            held: dict[str, set[str]] = {"user": set(), "host": set()}
+            query = select(holds.c.kind, holds.c.value).where(holds.c.authority == authority_id)
+            for kind, value in connection.execute(query):
+                held[kind].add(value)
         return Snapshot(
             authority=authority,
             blocked_users=frozenset(blocked["user"]),
             blocked_keys=frozenset(blocked["subject-key"]),
             blocked_hosts=frozenset(blocked["host"]),
-            held_users=frozenset(held),
+            held_users=frozenset(held["user"]),
+            held_hosts=frozenset(held["host"]),
             mark=mark,
         )
 

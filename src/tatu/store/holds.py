@@ -21,7 +21,7 @@ class SqlHolds(Holds):
         self._snapshots = snapshots
 
     def hold(self, held: Sequence[Held], event: Event) -> None:
-        """Keep losses, and cut off what is being made for these users."""
+        """Keep losses, and cut off what is being made for whom they concern."""
 
         def work(change: Change) -> None:
             known = {_key(row) for row in change.connection.execute(select(table))}
@@ -30,8 +30,9 @@ class SqlHolds(Holds):
                 change.connection.execute(insert(table), [vars(one) for one in new.values()])
                 topics = [
                     losses.user_in_project(one.value, one.authority)
-                    for one in new.values()
                     if one.kind == "user"
+                    else losses.host(one.authority, one.value)
+                    for one in new.values()
                 ]
                 cut_off = change.cut_off(topics, event.action, event.at, swept=True)
                 change.append(event, held=_told(new.values()), **cut_off)

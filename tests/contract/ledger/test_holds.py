@@ -7,7 +7,13 @@ import pytest
 from tatu.core import losses
 from tatu.core.errors import PermissionEnded
 from tatu.ports import Held
-from tests.contract.ledger.material import NOW, authority, event, user_certificate
+from tests.contract.ledger.material import (
+    NOW,
+    authority,
+    event,
+    host_certificate,
+    user_certificate,
+)
 
 HOUR = timedelta(hours=1)
 
@@ -21,7 +27,8 @@ def test_held_users_are_told_with_their_authority(blue):
     assert blue.authorities.snapshot("blue").held_users == frozenset()
     blue.holds.hold([held(), held("db", kind="host")], event())
 
-    assert blue.authorities.snapshot("blue").held_users == {"u1"}
+    found = blue.authorities.snapshot("blue")
+    assert (found.held_users, found.held_hosts) == ({"u1"}, {"db"})
     assert blue.authorities.snapshot("red").held_users == frozenset()
 
 
@@ -32,7 +39,11 @@ def test_what_is_being_made_for_a_held_user_is_not_recorded(blue):
     topic = frozenset({losses.user_in_project("u1", "blue")})
     with pytest.raises(PermissionEnded):
         blue.certificates.record(user_certificate(1, mark=mark, topics=topic), event())
+    blue.holds.hold([held("db", kind="host")], event())
+    with pytest.raises(PermissionEnded):
+        blue.certificates.record(host_certificate(3, mark=mark), event())
     assert blue.cut_offs.unswept() == ()  # nothing is revoked by it
+    mark = blue.cut_offs.mark()
     others = frozenset({losses.user_in_project("u2", "blue")})
     blue.certificates.record(user_certificate(2, subject="u2", mark=mark, topics=others), event())
 
