@@ -9,7 +9,7 @@ from tatu.core.certificate import CertificateType
 from tatu.core.errors import Denied, Gone, NotFound, Unavailable
 from tatu.core.notices import Notice, NoticeKind
 from tatu.ports import CertificateFilter, Project, User
-from tatu.service.notices import MAX_CONTENT, Notices
+from tatu.service.notices import MAX_CONTENT, MAX_MESSAGE, Notices
 from tests.fakes.deployment import Key
 from tests.fakes.identities import request
 from tests.unit.test_service_enrolment import redeem
@@ -354,7 +354,7 @@ def test_while_the_ledger_is_out_what_changed_is_brought_again(told, deployment,
 
 
 def test_what_nobody_can_read_is_kept_in_the_chain_cut_short(told, deployment):
-    told.notices.set_aside("m-9", "x" * 10_000, "no id")
+    told.notices.set_aside("m\ud800" * 1_000, "x" * 10_000, "no id")
     (found,) = events(deployment, "notice.set-aside")
-    assert found["subject"] == "m-9"
+    assert found["subject"] == ("m\ud800" * 1_000)[:MAX_MESSAGE]
     assert found["facts"] == {"content": "x" * MAX_CONTENT, "reason": "no id"}

@@ -24,8 +24,9 @@ from tatu.service.paging import every
 
 LOG = structlog.get_logger("tatu.notices")
 
+MAX_MESSAGE = 255
 MAX_CONTENT = 2048
-"""Characters that the audit chain keeps of a message that nobody can read."""
+"""Characters that the audit chain keeps of a message that nobody can read, and of its id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,7 @@ class Notices(NoticeHandler):
 
     def set_aside(self, message: str, content: str, reason: str) -> None:
         """Keep what nobody can read in the audit chain."""
+        message = message[:MAX_MESSAGE]
         LOG.warning("notice.set-aside", message=message, reason=reason)
         self.ledger.audit.append(
             event(
