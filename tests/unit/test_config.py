@@ -237,3 +237,18 @@ def test_every_command_has_help(group, capsys):
         manage.main([group, "--help"])
     assert raised.value.code == 0
     assert "exit codes" in capsys.readouterr().out
+
+
+def test_instances_reach_us_where_callers_do_unless_another_address_is_set(load):
+    assert load().vendordata.api_endpoint_for_vms == "https://tatu.example"
+    found = load("[vendordata]\napi_endpoint_for_vms = https://vms.example/\nwindow = 60\n")
+    assert found.vendordata.api_endpoint_for_vms == "https://vms.example"
+    assert found.vendordata.window == timedelta(minutes=1)
+
+
+def test_instances_reach_us_by_http_only_where_that_is_called_insecure(load):
+    plain = "[vendordata]\napi_endpoint_for_vms = http://10.0.0.1:8322\n"
+    with pytest.raises(Malformed, match="api_endpoint_for_vms must be https"):
+        load(plain)
+    found = load(f"{plain}insecure_http = true\n")
+    assert found.vendordata.api_endpoint_for_vms == "http://10.0.0.1:8322"
