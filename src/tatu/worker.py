@@ -8,6 +8,7 @@ SIGHUP it reads the log level anew. With `--check` it only says whether it could
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
@@ -25,6 +26,9 @@ _SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
 _FLAGS = (cfg.BoolOpt("check", default=False, help="Only say whether it could work."),)
 _SWEEP = timedelta(seconds=5)
 """How long a loss that could not be swept waits for the next attempt."""
+
+_GRACE = timedelta(seconds=5)
+"""How long a sweep or comparison may go on when the worker stops: the next one begins anew."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,12 +74,12 @@ class Worker:
         """Work until a signal says to stop."""
         application, reconcile = self._application, self._application.config.reconcile
         threads = [
-            threading.Thread(target=self._repeat, args=args, name=f"tatu-{args[0]}")
+            threading.Thread(target=self._repeat, args=args, name=f"tatu-{args[0]}", daemon=True)
             for args in (
                 ("sweep", application.revocation.sweep, self._lost, _SWEEP),
                 (
                     "reconcile",
-                    bootstrap.reconciliation(application).run,
+                    bootstrap.reconciliation(application).watch,
                     self._stopped,
                     reconcile.interval,
                 ),
@@ -92,8 +96,9 @@ class Worker:
         self._stopping = True
         self._stopped.set()
         self._lost.set()
+        until = time.monotonic() + _GRACE.total_seconds()
         for thread in threads:
-            thread.join()
+            thread.join(max(0, until - time.monotonic()))
         LOG.info("stopped")
 
     def _repeat(
