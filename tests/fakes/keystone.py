@@ -5,6 +5,7 @@ answer in the place of one (`answers`), and read what was asked (`asked`).
 """
 
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -33,6 +34,8 @@ class FakeKeystone(BaseAdapter):
         self.asked = []
         self.answers = {}
         self.out = False
+        self.hangs = None
+        self.reached = threading.Event()
         self.own_scope = {"system": {"all": True}}
         self.domain_enabled = True
         self.page = 1000
@@ -80,6 +83,9 @@ class FakeKeystone(BaseAdapter):
         parts = urlsplit(request.url)
         path, query = parts.path.removeprefix("/v3"), dict(parse_qsl(parts.query))
         self.asked.append(f"{request.method} {path}")
+        if self.hangs is not None:
+            self.reached.set()
+            self.hangs.wait(30)
         status, body = self.answers.get(path) or self._answer(request, path, query)
         answer = requests.Response()
         answer.status_code, answer.request, answer.url = status, request, request.url

@@ -1,7 +1,9 @@
 """What the Keystone driver takes, and what it does not believe (security.md S4, S5, S9, S21)."""
 
 import logging
+import threading
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -273,6 +275,24 @@ def test_while_keystone_is_out_nobody_is_known(provider, keystone):
         provider.authenticate(known, cached=False)
     keystone.out = False
     provider.authenticate(known, cached=False)
+
+
+def test_while_keystone_hangs_one_waits_for_it_and_all_others_are_told_at_once(provider, keystone):
+    keystone.out = True
+    with pytest.raises(Unavailable):
+        provider.check()
+    keystone.out, keystone.hangs = False, threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(provider.check)
+        assert keystone.reached.wait(10)
+        asked = len(keystone.asked)
+        for ask in asks(provider, keystone):
+            with pytest.raises(Unavailable):
+                ask()
+        assert len(keystone.asked) == asked
+        keystone.hangs.set()
+        waiting.result(10)
+    provider.user("id-ann")
 
 
 GONE = {"error": {"code": 404, "message": "Could not find user: nobody.", "title": "Not Found"}}

@@ -5,6 +5,8 @@ asked for, and only by a token that sees the whole system: with a token of anoth
 a proxy that has lost its way, everything would be absent.
 """
 
+import dataclasses
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +14,6 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
-from keystoneauth1 import exceptions
 from keystoneauth1.identity import BaseIdentityPlugin
 from keystoneauth1.plugin import AUTH_INTERFACE
 from keystoneauth1.session import Session
@@ -20,6 +21,7 @@ from msgspec import Struct, field
 
 from tatu.core.errors import NotFound, Unavailable
 from tatu.core.identity import Role
+from tatu.drivers.identity.keystone_line import Line
 
 ACCESS_RULES = "1"
 """The version of access rules that whoever asks with it promises to enforce."""
@@ -143,6 +145,10 @@ class Reader:
 
     session: Session
     auth: BaseIdentityPlugin
+    _line: Line = dataclasses.field(default_factory=Line, init=False, repr=False)
+    _signing_in: threading.Lock = dataclasses.field(
+        default_factory=threading.Lock, init=False, repr=False
+    )
 
     def token(self, token: str) -> Mapping[str, Any]:
         """Return what Keystone says of a caller's token. Raises `NotFound` when it is worthless.
@@ -226,18 +232,6 @@ class Reader:
                 return
             marker = page.users[-1].id
 
-    def check_scope(self) -> None:
-        """Raise `Unavailable` unless Tatu's own token sees the whole system."""
-        try:
-            access = self.auth.get_access(self.session)
-        except exceptions.ClientException as error:
-            raise _unavailable(error) from error
-        if not access.system_scoped:
-            raise Unavailable(
-                "Tatu's own token is not scoped to the system: Keystone would hide from it what"
-                " is there (set system_scope = all)"
-            )
-
     def _assignments(self, project: str, query: Mapping[str, str]) -> list[AssignmentRecord]:
         path = f"/role_assignments?{urlencode({**query, 'effective': 'true'})}"
         return self._ask(path, _Assignments, project).role_assignments
@@ -250,8 +244,8 @@ class Reader:
         headers: Mapping[str, str] | None = None,
     ) -> T:
         """GET a path; a 404 is believed when it speaks of what is `named`, of None never."""
-        self.check_scope()
-        try:
+        with self._line.asking() as tries:
+            self._sign_in(tries=tries)
             # What answers elsewhere is not Keystone, and must not get a token.
             answer = self.session.get(
                 path,
@@ -262,8 +256,6 @@ class Reader:
                 raise_exc=False,
                 redirect=False,
             )
-        except exceptions.ClientException as error:
-            raise _unavailable(error) from error
         if answer.status_code == _NOT_FOUND and _is_absence(answer.content, named):
             raise NotFound(f"Keystone has none of the id {named!r}")
         if answer.status_code != _OK:
@@ -272,6 +264,22 @@ class Reader:
             return msgspec.json.decode(answer.content, type=shape)
         except msgspec.DecodeError as error:
             raise Unavailable(f"Keystone's answer cannot be read: {error}") from error
+
+    def _sign_in(self, *, tries: bool) -> None:
+        """Have a token that sees the whole system. Raises `Unavailable` for one of another scope.
+
+        keystoneauth lets one caller after the other sign in, each in the full time: of those who
+        queue up, the first that fails speaks for all.
+        """
+        with self._signing_in:
+            if self._line.broken and not tries:
+                raise Unavailable("Keystone does not let Tatu's own user sign in")
+            access = self.auth.get_access(self.session)
+        if not access.system_scoped:
+            raise Unavailable(
+                "Tatu's own token is not scoped to the system: Keystone would hide from it what"
+                " is there (set system_scope = all)"
+            )
 
 
 def _is_absence(body: bytes, named: str | None) -> bool:
@@ -286,11 +294,6 @@ def _is_absence(body: bytes, named: str | None) -> bool:
         return False
     # A path that leads nowhere is told with the address, in which the id stands, too.
     return not named or (named in error.message and f"/{named}" not in error.message)
-
-
-def _unavailable(error: Exception) -> Unavailable:
-    # Not its text: that may have the address, with whatever an operator wrote into it.
-    return Unavailable(f"Keystone does not answer Tatu's own user: {type(error).__name__}")
 
 
 def _quoted(name: str) -> str:
