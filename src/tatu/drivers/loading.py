@@ -60,6 +60,11 @@ def register(driver: Driver[Any], conf: cfg.ConfigOpts) -> None:
     """Let the configuration know what the driver and its library read. Raises `Malformed`."""
     conf.register_group(cfg.OptGroup(driver.section))  # also for a driver without options
     conf.register_opts(driver.options, group=driver.section)
+    try:
+        for option in driver.options:  # a value is only looked at when it is read
+            conf[driver.section][option.dest]
+    except (cfg.Error, ValueError) as error:
+        raise Malformed(f"the configuration is wrong: {error}") from error
     with _reading():
         driver.prepare(conf)
 

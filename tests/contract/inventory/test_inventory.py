@@ -244,6 +244,7 @@ project_domain_name = Default
         ("auth_type = nothing\n", "no such plugin"),
         ("auth_type = none\n", "no project"),
         (f"{PASSWORD}wrong = 1\n", "wrong"),
+        (f"{PASSWORD}interface = secret\n", "interface"),
     ],
 )
 def test_a_configuration_that_cannot_work_is_refused(tmp_path, text, says):
