@@ -9,6 +9,7 @@ import structlog
 
 from tatu import logs
 from tatu.api.app import NOAUTH_ROUTES, ROUTES, V1_ROUTES
+from tatu.ports import Held
 from tests.api.deployment import deployed
 from tests.api.keys import ClientKey
 from tests.api.test_access import path
@@ -139,6 +140,17 @@ def test_each_request_is_one_event_that_says_who_did_what(deployment, logged):
         "subject": "blue-member",
         "project": "blue",
     }
+
+
+def test_metrics_tell_how_many_losses_the_brake_holds(deployment):
+    def held():
+        text = deployment.call("GET", "/metrics").text
+        return next(line for line in text.splitlines() if line.startswith("tatu_held_losses "))
+
+    assert held() == "tatu_held_losses 0.0"
+    loss = Held(authority="blue", kind="user", value="u1", since=deployment.clock())
+    deployment.ledger.holds.hold([loss], deployment.event())
+    assert held() == "tatu_held_losses 1.0"
 
 
 def test_metrics_count_by_route_and_name_nobody(deployment):

@@ -13,7 +13,9 @@ import pytest
 
 from tatu.bootstrap import build, open_ledger
 from tatu.config import load
+from tatu.core.audit import SYSTEM, Event
 from tatu.manage.main import main
+from tatu.ports import Held
 
 CONF = """\
 [DEFAULT]
@@ -350,3 +352,40 @@ def test_help_and_version_come_from_the_installed_command(tmp_path):
             [command, word], check=True, capture_output=True, text=True, env=dict(os.environ)
         )
         assert found in done.stdout
+
+
+# --- what the cloud's notices missed
+
+
+def test_an_operator_compares_and_handles_what_the_brake_holds(operator):
+    assert operator.manage("reconcile", "--dry-run").startswith("compared in ")
+    ledger, application = operator.opened()
+    held = [
+        Held(authority=authority.id, kind="user", value=name, since=application.clock())
+        for authority in application.authorities.list(only=None, limit=1, marker=None).items
+        for name in ("u1", "u2", "u3")
+    ]
+    told = Event(
+        action="brake.held",
+        actor=SYSTEM,
+        authority=None,
+        subject="brake",
+        at=application.clock(),
+        facts={},
+    )
+    ledger.holds.hold(held, told)
+    ledger.close()
+    place = held[0].authority
+
+    listed = operator.manage("brake", "list").splitlines()
+    assert listed[-1] == "3 held"
+    assert listed[0].split()[1:] == [place, "user", "u1"]
+    assert operator.manage("brake", "release", "--authority", "other") == "0 released\n"
+    assert operator.manage("brake", "list", "--authority", place).endswith("3 held\n")
+    # nobody holds a certificate: what is held is none, and compared so
+    assert "to be released: 3" in operator.manage("reconcile", "--dry-run")
+    assert operator.manage("brake", "apply", "--authority", place) == (
+        "3 applied, 0 certificates revoked\n"
+    )
+    assert operator.manage("brake", "list") == "0 held\n"
+    assert operator.manage("reconcile").startswith("compared in ")

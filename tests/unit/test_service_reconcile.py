@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from tatu.core.audit import SYSTEM
 from tatu.core.certificate import CertificateType
@@ -449,3 +450,15 @@ def test_a_project_costs_two_questions_at_most_however_many_its_holders_are(clou
 
     assert report.holders == 10
     assert report.calls <= 2 * report.authorities
+
+
+def test_what_is_held_is_an_error_in_the_log(cloud):
+    cloud.populate(4)
+    with capture_logs() as lines:
+        cloud.reconciliation.watch()
+    assert [(line["event"], line["log_level"]) for line in lines] == [("reconciled", "info")]
+
+    cloud.forget(*cloud.members[:3])
+    with capture_logs() as lines:
+        cloud.reconciliation.watch()
+    assert lines[-1] == {"event": "brake.held", "log_level": "error", "held": 3}

@@ -126,7 +126,7 @@ class Reconciliation:
         finally:
             if not dry_run:
                 self.ledger.leases.release(_LEASE, self.holder)
-        report = Report(
+        return Report(
             duration=self.clock() - begun,
             authorities=len(comparison.authorities),
             holders=comparison.totals[USER],
@@ -140,8 +140,18 @@ class Reconciliation:
             created=created,
             troubles=tuple(comparison.troubles),
         )
-        _log(report)
-        return report
+
+    def watch(self) -> None:
+        """Run, and log what came of it; what is held is an error that somebody should look at."""
+        report = self.run()
+        told: Mapping[str, object] = {
+            **vars(report),
+            "duration": report.duration.total_seconds(),
+            "troubles": report.troubles[:_TOLD],
+        }
+        LOG.info("reconciled", **told)
+        if report.held:
+            LOG.error("brake.held", held=report.held)
 
     def held(self) -> tuple[Held, ...]:
         """Return what the brake holds, the oldest first."""
@@ -292,14 +302,3 @@ class Reconciliation:
 
     def _event(self, action: str, by: Identity | Actor, count: int) -> Event:
         return event(action, by=by, at=self.clock(), subject="brake", count=count)
-
-
-def _log(report: Report) -> None:
-    told: Mapping[str, object] = {
-        **{name: value for name, value in vars(report).items() if name != "troubles"},
-        "duration": report.duration.total_seconds(),
-        "troubles": report.troubles[:_TOLD],
-    }
-    LOG.info("reconciled", **told)
-    if report.held:
-        LOG.error("brake.held", held=report.held)
