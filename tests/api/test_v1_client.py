@@ -54,6 +54,7 @@ def test_the_version_is_found_at_the_root_of_the_catalog(client, url):
 
 def test_the_second_version_is_found_there_too(client, url):
     assert client(version="2").endpoint.rstrip("/") == f"{url}/v2"
+    assert client(version="2", root="/v2").endpoint.rstrip("/") == f"{url}/v2"
 
 
 def test_the_columns_of_an_authority_are_filled(wire, client):

@@ -174,7 +174,12 @@ class FakeTatu:
         if path in self.served:
             return self.served[path]
         if path == "/v2":
-            return 200, json.dumps({"version": "v2", "deployment": DEPLOYMENT}).encode()
+            return 200, json.dumps(
+                {
+                    "version": {"id": "v2", "status": "CURRENT", "links": []},
+                    "deployment": DEPLOYMENT,
+                }
+            ).encode()
         root = f"/v2/authorities/{self.authority}"
         if path == f"{root}/statement":
             current = f'"{self._statement.version}"'

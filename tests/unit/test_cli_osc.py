@@ -88,7 +88,11 @@ class FakeCloud:
             case ["identity", "v3", ("users" | "projects") as kind, *rest]:
                 return self.directory(kind, rest, parse_qs(where.query))
             case ["ssh", "v2"]:
-                facts = {"version": "v2", "identity": "keystone", "url": f"{self.url}/ssh"}
+                facts = {
+                    "version": {"id": "v2", "status": "CURRENT", "links": []},
+                    "identity": "keystone",
+                    "url": f"{self.url}/ssh",
+                }
                 return 200, {}, {**facts, "deployment": self.deployment}
             case ["ssh", "v2", "authorities"]:
                 return 200, {}, {"items": [], "links": {}}

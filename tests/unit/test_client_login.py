@@ -74,7 +74,7 @@ class FakeServer:
         match path:
             case "/v2":
                 facts = {
-                    "version": "v2",
+                    "version": {"id": "v2", "status": "CURRENT", "links": []},
                     "deployment": "d-1",
                     "identity": "local",
                     "url": self.url,
@@ -172,7 +172,7 @@ def test_what_is_no_challenge_is_not_signed(server, message):
 
 def test_a_server_that_passes_for_another_gets_no_signature(server):
     facts = {
-        "version": "v2",
+        "version": {"id": "v2", "status": "CURRENT", "links": []},
         "deployment": "d",
         "identity": "local",
         "url": "https://bank.example",

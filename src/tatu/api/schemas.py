@@ -117,7 +117,7 @@ class Version(Answer):
     `auth_url` is the Keystone that gives its tokens; without one this API does.
     """
 
-    version: str
+    version: VersionEntry
     deployment: str
     identity: str
     url: str

@@ -10,9 +10,7 @@ from tatu.core.errors import Unavailable
 @operation(public=True, status=300)
 def versions(call: Call) -> Versions:
     """List the versions of the API."""
-    href = f"{call.parts.settings.api_endpoint}/v2"
-    current = VersionEntry(id="v2", status="CURRENT", links=[Link(rel="self", href=href)])
-    return Versions(versions=[current])
+    return Versions(versions=[_current(call)])
 
 
 @operation(public=True)
@@ -20,12 +18,17 @@ def version(call: Call) -> Version:
     """Tell what a client must know before it signs in."""
     settings = call.parts.settings
     return Version(
-        version="v2",
+        version=_current(call),
         deployment=call.parts.deployment,
         identity=settings.identity_driver,
         url=settings.api_endpoint,
         auth_url=call.parts.identities.sign_in_url,
     )
+
+
+def _current(call: Call) -> VersionEntry:
+    href = f"{call.parts.settings.api_endpoint}/v2"
+    return VersionEntry(id="v2", status="CURRENT", links=[Link(rel="self", href=href)])
 
 
 @operation(public=True)

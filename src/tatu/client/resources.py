@@ -11,7 +11,6 @@ from msgspec import Struct
 class Deployment(Struct, frozen=True, kw_only=True):
     """What a deployment says of itself."""
 
-    version: str
     deployment: str
     identity: str
     url: str
