@@ -11,6 +11,7 @@ from tatu.core.errors import Conflict, Denied, Malformed, NotFound, Unavailable
 from tatu.core.keys import PublicKey
 from tatu.core.sshsig import Namespace, SshSignature
 from tatu.drivers.verifier.cryptography import CryptographyVerifier
+from tests.fakes.keystore import FakeKeyStore
 from tests.fakes.threads import together
 from tests.unit.test_service_issuance import events
 
@@ -103,6 +104,49 @@ def test_without_the_key_store_there_is_no_authority(deployment):
         deployment.authority("green")
     with pytest.raises(NotFound):
         deployment.authorities.show("green")
+
+
+class Stubborn(FakeKeyStore):
+    """Makes two keys and then no more, and may refuse to delete."""
+
+    def __init__(self, *, deletes):
+        super().__init__()
+        self.left, self.deletes = 2, deletes
+
+    def create(self, algorithm):
+        if not self.left:
+            raise Unavailable("no third key")
+        self.left -= 1
+        return super().create(algorithm)
+
+    def delete(self, reference):
+        if not self.deletes:
+            raise Unavailable("no key is deleted")
+        super().delete(reference)
+
+
+@pytest.mark.parametrize("deletes", [True, False])
+def test_an_authority_that_lacks_a_key_leaves_none_behind_and_says_what_failed_first(
+    deployment, deletes
+):
+    keystore = Stubborn(deletes=deletes)
+    deployment.authorities = replace(deployment.authorities, keystore=keystore)
+    with pytest.raises(Unavailable, match="no third key"):
+        deployment.authority("green")
+    assert len(keystore.signers) == (0 if deletes else 2)
+
+
+def test_keys_that_the_ledger_may_have_taken_are_kept(deployment, monkeypatch):
+    """It may have committed and failed to say so."""
+
+    def cut_off(_, authority, event):
+        raise Unavailable("the connection is lost")
+
+    monkeypatch.setattr(type(deployment.ledger.authorities), "create", cut_off)
+    keys = len(deployment.keystore.signers)
+    with pytest.raises(Unavailable, match="connection is lost"):
+        deployment.authority("green")
+    assert len(deployment.keystore.signers) == keys + 3
 
 
 # --- keys

@@ -483,6 +483,26 @@ def test_a_retired_authority_issues_and_admits_nothing_and_its_hosts_are_told(de
     assert deployment.statements.publish("blue") is None
 
 
+def test_when_the_keys_of_a_retired_authority_are_destroyed_its_hosts_are_told_that_it_is_gone(
+    deployment,
+):
+    deployment.ledger.authorities.retire("blue", deployment.event())
+    deployment.keystore.signers.clear()
+    with pytest.raises(Gone, match="project of this authority was deleted"):
+        deployment.statements.newest("blue")
+    assert deployment.statements.publish("blue") is None
+
+
+def test_a_key_that_the_key_store_lost_is_an_outage_and_names_no_reference(deployment):
+    references = set(deployment.keystore.signers)
+    deployment.clock.forward(minutes=6)
+    deployment.keystore.signers.clear()
+    for ask in (lambda: deployment.statements.newest("blue"), lambda: deployment.issue("ann")):
+        with pytest.raises(Unavailable, match="key of authority 'blue' any more") as told:
+            ask()
+        assert not any(reference in str(told.value) for reference in references)
+
+
 # --- administration
 
 

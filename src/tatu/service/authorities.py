@@ -83,7 +83,7 @@ class Authorities:
         suffix = self.defaults.dns_suffix.replace("{project}", label)
         profile = self._checked(project, replace(self.defaults.profile, dns_suffix=suffix))
         now = self.clock()
-        keys = tuple(self._new_key(purpose, KeyState.ACTIVE) for purpose in Purpose)
+        keys = self._new_keys()
         authority = Authority(id=project, name=name, profile=profile, keys=keys, created_at=now)
         try:
             self.ledger.authorities.create(
@@ -99,9 +99,8 @@ class Authorities:
                     keys={str(key.purpose): key.public_key.fingerprint for key in keys},
                 ),
             )
-        except TatuError:
-            for key in keys:
-                self.keystore.delete(key.reference)
+        except Conflict:  # a ledger that does not answer may have them all the same
+            self._discard(*keys)
             raise
         self.statements.publish(project)
         return self.ledger.authorities.get(project)
@@ -170,8 +169,8 @@ class Authorities:
                     purpose=str(purpose),
                 ),
             )
-        except TatuError:
-            self.keystore.delete(key.reference)
+        except (Conflict, NotFound):  # see `create`
+            self._discard(key)
             raise
         self._announce(authority_id)
         return added
@@ -241,6 +240,23 @@ class Authorities:
                 f"hosts and clients must learn of this {key.purpose} key first: wait"
                 f" {math.ceil(left / _SECOND)} seconds. At once, {_UNKNOWN[key.purpose]}"
             )
+
+    def _new_keys(self) -> tuple[AuthorityKey, ...]:
+        """Make a key for each purpose, or none."""
+        made: list[AuthorityKey] = []
+        try:
+            for purpose in Purpose:
+                made += [self._new_key(purpose, KeyState.ACTIVE)]
+        except TatuError:
+            self._discard(*made)
+            raise
+        return tuple(made)
+
+    def _discard(self, *keys: AuthorityKey) -> None:
+        """Destroy keys that nobody will use; what failed before is what the caller is told."""
+        for key in keys:
+            with contextlib.suppress(TatuError):
+                self.keystore.delete(key.reference)
 
     def _new_key(self, purpose: Purpose, state: KeyState) -> AuthorityKey:
         reference, public_key = self.keystore.create(self.defaults.algorithms[purpose])

@@ -20,6 +20,7 @@ from tatu.ports import (
     Randomness,
     Snapshot,
 )
+from tatu.service import signing
 from tatu.service.audit import event
 from tatu.service.issuance import NONCE, listed
 from tatu.service.paging import every
@@ -66,7 +67,8 @@ class HostCertificates:
             nonce=self.randomness(NONCE),
         )
         lint.check(contents, self.limits)
-        certificate = self.keystore.signer(signature_key.reference).sign_certificate(contents)
+        signer = signing.signer(self.keystore, snapshot.authority, Purpose.HOST)
+        certificate = signer.sign_certificate(contents)
         issued = IssuedCertificate(
             authority=found.authority,
             certificate=certificate,

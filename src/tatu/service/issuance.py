@@ -27,6 +27,7 @@ from tatu.ports import (
     Snapshot,
     Verifier,
 )
+from tatu.service import signing
 from tatu.service.audit import event
 from tatu.service.paging import every
 
@@ -185,7 +186,8 @@ class Issuance:
             nonce=self.randomness(NONCE),
         )
         lint.check(contents, self.limits)
-        certificate = self.keystore.signer(signature_key.reference).sign_certificate(contents)
+        signer = signing.signer(self.keystore, snapshot.authority, Purpose.USER)
+        certificate = signer.sign_certificate(contents)
         issued = IssuedCertificate(
             authority=authority_id,
             certificate=certificate,

@@ -22,6 +22,7 @@ from tatu.core.krl import Krl, Serials
 from tatu.core.principals import RoleMap
 from tatu.core.statement import EVERY_HOST, Freshness, Statement
 from tatu.ports import Clock, IdentityProvider, KeyStore, Ledger, Publication, RevocationFacts
+from tatu.service import signing
 
 _ATTEMPTS = 8
 _LOOKED_AT = 64  # publications: only those of the second in which a key was made may lack it
@@ -59,7 +60,7 @@ class Statements:
 
         Raises `NotFound` for no authority, `Unavailable`, `Conflict` when there is nothing that
         could be stated (no key, no account), or `Gone` when an authority is retired for so long
-        that no certificate of a host can remain.
+        that no certificate of a host can remain, or its keys were destroyed.
         """
         found = self._current(authority_id)
         if found is not None:
@@ -154,7 +155,7 @@ class Statements:
             )
         except ValueError as error:
             raise Conflict(f"there is no statement of what stands: {error}") from error
-        signer = self.keystore.signer(authority.active(Purpose.STATEMENT).reference)
+        signer = signing.signer(self.keystore, authority, Purpose.STATEMENT)
         publication = Publication(
             authority=authority_id,
             version=contents.version,
