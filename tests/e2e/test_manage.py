@@ -180,7 +180,8 @@ def test_the_ledger_is_a_file_that_only_its_user_can_read(operator):
 
 def test_check_names_every_driver_and_what_fails(operator):
     told = operator.manage("check")
-    for part in ("ledger", "keystore (local)", "identity (local)", "audit key"):
+    drivers = ("keystore (local)", "identity (local)", "inventory (none)", "events (none)")
+    for part in ("ledger", *drivers, "audit key"):
         assert f"{part:<14} ok" in told
     (operator.folder / "kek").write_text("A" * 43 + "=\n")
     told = operator.manage("check", code=1)

@@ -99,5 +99,5 @@ def test_a_password_that_nobody_here_knows_is_replaced_only_when_asked(identity_
 def test_everything_that_was_registered_answers(tatu, capsys):
     tatu.manage("check")
     out = capsys.readouterr().out
-    for part in ("keystore (castellan)", "identity (keystone)"):
+    for part in ("keystore (castellan)", "identity (keystone)", "events (oslo)"):
         assert any(part in line and line.endswith("ok") for line in out.splitlines()), out

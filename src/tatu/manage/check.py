@@ -34,9 +34,14 @@ def _run(parsed: argparse.Namespace) -> int:
 
 
 def _checks(application: Application, config: Config) -> Iterator[tuple[str, Callable[[], None]]]:
-    names = {"keystore": config.keystore_driver, "identity": config.identity_driver}
-    for name, check in application.checks.items():
-        yield f"{name} ({names[name]})" if name in names else name, check
+    drivers = {
+        "keystore": config.keystore_driver,
+        "identity": config.identity_driver,
+        "inventory": config.inventory_driver,
+        "events": config.events_driver,
+    }
+    for name, check in {**application.checks, "events": application.events.check}.items():
+        yield f"{name} ({drivers[name]})" if name in drivers else name, check
     if config.database.synchronous_standbys:
         yield "standbys", application.check_standbys
     yield "audit key", lambda: _check_audit(application)
