@@ -133,15 +133,6 @@ def test_what_a_notice_missed_is_revoked_and_nothing_else(cloud):
     assert cloud.ledger.cut_offs.unswept() == ()
 
 
-def test_a_certificate_that_is_being_made_for_a_loss_is_not_recorded(cloud):
-    cloud.populate(1)
-    mark = cloud.ledger.cut_offs.mark()
-    cloud.forget("id-u00")
-    cloud.run()
-
-    assert cloud.ledger.cut_offs.mark() > mark
-
-
 @pytest.mark.parametrize("how", ["delete_user", "enable_user"])
 def test_a_user_who_is_really_gone_loses_all(cloud, how):
     cloud.populate(2)
@@ -328,6 +319,21 @@ def test_an_explicit_loss_is_never_held(cloud):
 
     assert cloud.live() == set()
     assert (cloud.run().released, cloud.held()) == (3, set())
+
+
+def test_what_is_held_of_a_project_outlasts_one_more_loss_of_it(cloud):
+    cloud.populate(4)
+    cloud.forget(*cloud.members[:3])
+    cloud.run()
+    told = cloud.deployment.event
+    cloud.silently(lambda: cloud.directory.enable_project("blue", told(), enabled=False))
+    cloud.reconciliation = replace(
+        cloud.reconciliation, settings=Settings(share=0.5, minimum=5, hold=HOLD)
+    )
+    report = cloud.run()
+
+    assert (report.applied, report.held) == (1, 3)
+    assert cloud.live() == set(cloud.members[:3])
 
 
 def test_an_operator_applies_or_releases_what_is_held(cloud):

@@ -221,7 +221,9 @@ class Reconciliation:
         if verdict.release:
             self.release(verdict.release, SYSTEM)
         if verdict.apply:
-            self._end(verdict.apply, comparison.gone, SYSTEM)
+            # what ends a whole project would end what is held of it, too
+            waiting = {h.authority for h in self.held() if h not in verdict.settled}
+            self._end(verdict.apply, comparison.gone - waiting, SYSTEM)
         if verdict.settled:
             told = self._event("brake.applied", SYSTEM, len(verdict.settled))
             self.ledger.holds.release(verdict.settled, told)
@@ -259,6 +261,7 @@ class Reconciliation:
         count = 0
         for project in comparison.projects if self.create else ():
             if project.enabled and project.id not in comparison.authorities and self.create:
+                comparison.stay()
                 try:
                     self.create(project)
                     count += 1
@@ -275,6 +278,7 @@ class Reconciliation:
         some = [*(i for i in ids if i > last), *(i for i in ids if i <= last)][:REFRESHED]
         for host_id in some:
             self._refreshed[:] = [host_id]
+            comparison.stay()
             try:
                 self.refresh(host_id)
             except TatuError as error:  # the next run goes on after it
