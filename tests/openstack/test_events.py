@@ -351,9 +351,13 @@ def test_what_takes_nothing_away_revokes_nothing_and_leaves_no_trace(world):
 
 def test_a_deleted_project_has_no_authority_any_more(world):
     doomed, _, lose = a_project(world)
+    ((project, _),) = doomed
     lose()
-    world.wait(*doomed)
-    assert world.app.ledger.authorities.get(doomed[0][0]).retired_at is not None
+    until = time.monotonic() + PATIENCE
+    while world.app.ledger.authorities.get(project).retired_at is None:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert world.revoked(doomed[0])
 
 
 # --- the stream itself
