@@ -2,14 +2,11 @@
 
 import contextlib
 import os
-import pwd
 import resource
 import subprocess
 import threading
-import uuid
 from collections import Counter
 from http.client import HTTPConnection, HTTPException
-from pathlib import Path
 
 import pytest
 
@@ -98,46 +95,10 @@ def only_unavailable(load, *reasons):
         assert any(reason in detail for reason in reasons), detail
 
 
-class Postgresql:
-    """A PostgreSQL of this test's own, to be stopped and started."""
-
-    def __init__(self, stack):
-        run = uuid.uuid4().hex
-        self.server = stack.enter_context(databases.postgresql(run))
-        self.url = stack.enter_context(self.server.database())
-        (folder,) = Path(databases.tempfile.gettempdir()).glob(f"tatu-lab-postgresql-{run}")
-        self._folder = folder
-        self._programs = max(
-            Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name)
-        )
-
-    def control(self, *words):
-        account = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
-        as_postgres = (
-            {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-            if account
-            else {}
-        )
-        subprocess.run(
-            [self._programs / "pg_ctl", "-D", self._folder / "data", "-w", *words],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            cwd=self._folder,
-            **as_postgres,
-        )
-
-    def stop(self):
-        self.control("-m", "immediate", "stop")
-
-    def start(self):
-        # "restart" alone takes the options with which it ran, and starts what does not run
-        self.control("-l", str(self._folder / "data/log"), "restart")
-
-
 @pytest.fixture
 def postgresql():
-    with contextlib.ExitStack() as stack:
-        yield Postgresql(stack)
+    with databases.own_postgresql() as server:
+        yield server
 
 
 @pytest.mark.slow

@@ -190,6 +190,41 @@ def postgresql(run: str) -> Iterator[Server]:
         yield server
 
 
+class OwnPostgresql:
+    """A PostgreSQL server of one test, with an empty database at `url`: it may be stopped."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
+        self._folder = folder
+
+    def stop(self) -> None:
+        """Stop it as a machine that loses power would."""
+        self._control("-m", "immediate", "stop")
+
+    def start(self) -> None:
+        """Start it again; one that runs is stopped first."""
+        # "restart" alone takes the options with which it ran, and starts what does not run
+        self._control("-l", str(self._folder / "data/log"), "restart")
+
+    def _control(self, *words: str) -> None:
+        programs, as_postgres = _programs(self._folder)
+        subprocess.run(
+            [*as_postgres, programs / "pg_ctl", "-D", self._folder / "data", "-w", *words],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=self._folder,
+        )
+
+
+@contextlib.contextmanager
+def own_postgresql() -> Iterator[OwnPostgresql]:
+    """Keep a server for one test alone; it must run when the block ends."""
+    run = f"postgresql-{uuid.uuid4().hex}"
+    start = _shared(run, _postgresql, lambda port: Server(port, "postgresql", "tatu"))
+    with start as server, server.database() as url:
+        yield OwnPostgresql(url, _folder_of(run))
+
+
 @contextlib.contextmanager
 def mariadb(run: str) -> Iterator[Server]:
     """Share the MariaDB server of a test run."""
@@ -203,7 +238,7 @@ def mariadb(run: str) -> Iterator[Server]:
 def _shared(
     name: str, prepare: Callable[[Path, int], Sequence[str]], connect: Callable[[int], Server]
 ) -> Iterator[Server]:
-    folder = Path(tempfile.gettempdir()) / f"tatu-lab-{name}"
+    folder = _folder_of(name)
     lock = folder.with_suffix(".lock")
     users = folder.with_suffix(".users")
     use = f"{os.getpid()}:{uuid.uuid4().hex}"  # a worker may use the server in several places
@@ -224,6 +259,10 @@ def _shared(
                 _stop(folder)
                 users.unlink()
                 lock.unlink()
+
+
+def _folder_of(name: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"tatu-lab-{name}"
 
 
 def _start(
