@@ -1,5 +1,6 @@
 """Losses and their topics (S4)."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -28,6 +29,7 @@ def identity(project="p"):
 
 def test_every_loss_that_could_touch_an_identity_is_one_of_its_topics():
     assert {
+        losses.everyone(),
         losses.user("u"),
         losses.project("p"),
         losses.user_in_project("u", "p"),
@@ -37,9 +39,17 @@ def test_every_loss_that_could_touch_an_identity_is_one_of_its_topics():
 
 
 def test_an_identity_without_a_project_has_no_topic_of_one():
-    assert {losses.user("u"), losses.role("r1"), losses.role("r2")} == losses.topics(
-        identity(None)
-    )
+    assert {
+        losses.everyone(),
+        losses.user("u"),
+        losses.role("r1"),
+        losses.role("r2"),
+    } == losses.topics(identity(None))
+
+
+def test_what_an_identity_was_got_by_is_a_topic_of_it():
+    found = losses.topics(replace(identity(), origin="trust:t1"))
+    assert found - losses.topics(identity()) == {losses.origin("trust:t1")}
 
 
 def test_no_kind_of_topic_is_read_as_another():
@@ -47,12 +57,13 @@ def test_no_kind_of_topic_is_read_as_another():
         losses.user("x"),
         losses.project("x"),
         losses.role("x"),
+        losses.origin("x"),
         losses.signature_key("x"),
         losses.user_in_project("x", "x"),
         losses.subject_key("x", "x"),
         losses.host("x", "x"),
     }
-    assert len(same) == 7
+    assert len(same) == 8
 
 
 @given(IDS, IDS, IDS, IDS)
