@@ -27,7 +27,7 @@ check: ## format, lint, types, import contracts, docs and the fast tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/vermin --quiet --no-tips -t=3.9- --violations src/tatu/agent
-	shellcheck tools/setup.sh .ci/run tests/fakes/original/*.sh
+	shellcheck tools/setup.sh .ci/run tests/fakes/original/*.sh devstack/plugin.sh devstack/settings tests/openstack/devstack.sh
 	$(BIN)/python -m tools.threat_model docs/threat-model.md
 	$(PYTEST) -n $(JOBS) -m "not slow and not soak and not openstack"
 
@@ -50,7 +50,7 @@ soak: ## long runs: a thousand kills
 
 .PHONY: bench
 bench: ## the measurements of docs/performance.md
-	@tools/setup.sh sshd databases
+	@tools/setup.sh sshd databases openstack
 	$(BIN)/python -m bench
 
 .PHONY: agent

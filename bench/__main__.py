@@ -11,7 +11,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import beside, conditional, footprint, issue, krl, report
+from bench import (
+    beside,
+    boots,
+    comparing,
+    conditional,
+    footprint,
+    issue,
+    krl,
+    losses,
+    report,
+    tokens,
+)
 from bench.report import Context, Row
 
 MEASUREMENTS = {
@@ -20,6 +31,10 @@ MEASUREMENTS = {
     "krl": krl.measure,
     "conditional": conditional.measure,
     "footprint": footprint.measure,
+    "tokens": tokens.measure,
+    "boots": boots.measure,
+    "losses": losses.measure,
+    "reconcile": comparing.measure,
 }
 OUTPUT = Path("build/bench.json")
 

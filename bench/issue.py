@@ -72,7 +72,7 @@ def _measure(context: Context, kind: Kind) -> Iterator[Row]:
         pairs = [(run(job), run(job_without)) for _ in range(context.runs)]
         written = [report for report, _ in pairs]
         used = (cpu_seconds(process.pid) - used) / sum(report.answered for report in written)
-        _all_kept(real, before, written)
+        all_kept(real, before, written)
         rates = [report.rate for report in written]
         yield Row(
             section=kind.section,
@@ -119,7 +119,7 @@ def _batch(context: Context, kind: Kind, real: Tatu, asker: Caller) -> Iterator[
     )
     before = rows(real)
     reports = [run(job) for _ in range(context.runs)]
-    _all_kept(real, before, reports, each=_BATCH)
+    all_kept(real, before, reports, each=_BATCH)
     yield Row(
         section=kind.section,
         name=f"in batches of {_BATCH}",
@@ -157,7 +157,7 @@ def rows(tatu: Tatu) -> int:
         engine.dispose()
 
 
-def _all_kept(tatu: Tatu, before: int, reports: list[Report], *, each: int = 1) -> None:
+def all_kept(tatu: Tatu, before: int, reports: list[Report], *, each: int = 1) -> None:
     """Hold the ledger to what was answered; a measurement of anything less is none."""
     answered, kept = each * sum(report.answered for report in reports), rows(tatu) - before
     if kept != answered:

@@ -59,14 +59,14 @@ def measure(context: Context) -> Iterator[Row]:
         goal=100,
         note=f"facts {facts:.0f} ms, encoding {bytes_:.0f} ms; SQLite",
     )
-    told = _told(list_file)
+    listed = told(list_file)
     yield Row(
         section="KRL",
         name="serials on which ssh-keygen and the ledger differ",
         unit="",
-        runs=[len(told ^ wanted)],
+        runs=[len(listed ^ wanted)],
         goal=0,
-        note=f"ssh-keygen -Q -l lists {len(told):,}",
+        note=f"ssh-keygen -Q -l lists {len(listed):,}",
     )
 
 
@@ -106,7 +106,7 @@ def _fill(database: Path) -> set[int]:
     return set(revoked)
 
 
-def _told(list_file: Path) -> set[int]:
+def told(list_file: Path) -> set[int]:
     """Return the serials that ssh-keygen reads in a list."""
     shown = subprocess.run(
         ["ssh-keygen", "-Q", "-l", "-f", str(list_file)],
@@ -115,7 +115,7 @@ def _told(list_file: Path) -> set[int]:
         text=True,
         timeout=120,
     ).stdout
-    told: set[int] = set()
+    listed: set[int] = set()
     for first, last in re.findall(r"^serial: (\d+)(?:-(\d+))?$", shown, re.MULTILINE):
-        told.update(range(int(first), int(last or first) + 1))
-    return told
+        listed.update(range(int(first), int(last or first) + 1))
+    return listed

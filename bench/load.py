@@ -233,13 +233,9 @@ def echo() -> None:
                 open_sockets.pop(number).close()
 
 
-def request(
-    method: str, path: str, *, body: str = "", token: str = "", headers: Sequence[str] = ()
-) -> str:
+def request(method: str, path: str, *, body: str = "", headers: Sequence[str] = ()) -> str:
     """Return the text of an HTTP/1.1 request on a connection that stays."""
     lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", *headers]
-    if token:
-        lines.append(f"Authorization: Bearer {token}")
     if body:
         lines += ["Content-Type: application/json", f"Content-Length: {len(body.encode())}"]
     return "\r\n".join((*lines, "", body))

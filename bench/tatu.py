@@ -1,10 +1,11 @@
 """Tatu as it is measured: a real server over a fresh ledger, and somebody who may ask it."""
 
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
@@ -39,6 +40,7 @@ bind_port = {port}
 workers = {workers}
 [rates]
 certificates_account = 1000000000
+enrolment_address = 1000000000
 [database]
 connection = {database}
 [state]
@@ -102,16 +104,18 @@ class Tatu:
             )
         )
         self.sign_in_key.write(self.folder / "key")
-        self._manage("keystore", "new-key", str(self.folder / "kek"))
-        self._manage("db", "sync")
+        self.manage("keystore", "new-key", str(self.folder / "kek"))
+        self.manage("db", "sync")
         public = str(self.folder / "key.pub")
-        self._manage("bootstrap", "--admin", USER, "--project", PROJECT, "--key", public)
+        self.manage("bootstrap", "--admin", USER, "--project", PROJECT, "--key", public)
 
-    def _manage(self, *words: str) -> None:
+    def manage(self, *words: str, environment: Mapping[str, str] | None = None) -> None:
+        """Run `tatu-manage`; raises RuntimeError when it fails."""
         program = Path(sys.executable).with_name("tatu-manage")
         done = subprocess.run(
             [program, "--config-file", str(self.config), *words],
             capture_output=True,
+            env={**os.environ, **(environment or {})},
             text=True,
             timeout=60,
             check=False,
@@ -134,16 +138,20 @@ class Tatu:
         ) as process:
             yield process
 
+    def credentials(self, token: str) -> Mapping[str, str]:
+        """Return the headers of whoever has this token."""
+        return {"Authorization": f"Bearer {token}"}
+
     def ask(self, method: str, path: str, body: object = None, token: str = "") -> Any:
         """Return the JSON of an answer; raises RuntimeError for any but success."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = self.credentials(token) if token else {}
         try:
             connection.request(
                 method,
                 path,
                 None if body is None else json.dumps(body),
-                headers | ({"Content-Type": "application/json"} if body else {}),
+                {**headers, **({"Content-Type": "application/json"} if body else {})},
             )
             answer = connection.getresponse()
             text = answer.read().decode()
@@ -221,7 +229,8 @@ class Caller:
         return int(found["items"][0]["serial"]) if found["items"] else 0
 
     def _post(self, path: str, body: object) -> str:
-        return load.request("POST", path, body=json.dumps(body), token=self.token)
+        headers = [": ".join(each) for each in self.tatu.credentials(self.token).items()]
+        return load.request("POST", path, body=json.dumps(body), headers=headers)
 
 
 def cold_start(tatu: Tatu) -> float:
