@@ -1,5 +1,6 @@
 """User certificates over HTTP: asked for, listed, shown, revoked."""
 
+import json
 import subprocess
 from urllib.parse import quote
 
@@ -58,6 +59,26 @@ def test_a_proof_of_another_request_is_refused(deployment):
 def test_a_reader_has_no_account_and_is_told_why(deployment):
     body = deployment.wanted(ClientKey(), "blue-reader")
     assert deployment.call("POST", PATH, "blue-reader", json=body).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("user", "status", "facts"),
+    [("blue-reader", 403, {}), ("red-manager", 404, {"wanted": "blue"})],
+)
+def test_who_may_not_ask_is_written_down(deployment, user, status, facts):
+    body = deployment.wanted(ClientKey(), user)
+    assert deployment.call("POST", PATH, user, json=body).status_code == status
+
+    def denials(reader):
+        found = deployment.call("GET", "/v2/audit-events?after=0&limit=1000", reader).json
+        told = [json.loads(item["body"]) for item in found["items"]]
+        return [event for event in told if event["action"] == "request.denied"]
+
+    (denied,) = denials("red-admin")
+    assert (denied["actor"]["id"], denied["subject"]) == (user, "certificates.create")
+    assert denied["facts"] == {"rule": "tatu:user_certificates:create", **facts}
+    assert bool(denials("blue-manager")) == (user == "blue-reader")
+    assert denials("red-manager") == []
 
 
 def test_an_administrator_elsewhere_gets_no_certificate_here(deployment):

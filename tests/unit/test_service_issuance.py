@@ -268,6 +268,8 @@ def test_a_user_disabled_after_sign_in_gets_nothing(deployment):
     with pytest.raises(Unauthenticated):
         ask(deployment, ann, *deployment.wanted(ann, Key()))
     assert issued(deployment) == ()
+    (told,) = events(deployment, "certificate.denied")
+    assert told["actor"]["id"] == "id-ann"
 
 
 def test_losses_that_never_stop_end_in_a_denial(deployment):

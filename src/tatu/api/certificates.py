@@ -30,7 +30,9 @@ from tatu.service.issuance import Issued
 OTHERS = "tatu:user_certificates:list_project"
 
 
-@operation(rule="tatu:user_certificates:create", status=201, kept=True, remembered=True)
+@operation(
+    rule="tatu:user_certificates:create", status=201, kept=True, remembered=True, audited=True
+)
 def create(call: Call, authority: Id, body: UserCertificateRequest) -> CertificateShown:
     """Issue a user certificate."""
     count(call)
@@ -45,7 +47,7 @@ def create(call: Call, authority: Id, body: UserCertificateRequest) -> Certifica
     return _issued(issued)
 
 
-@operation(rule="tatu:user_certificates:create", kept=True, remembered=True)
+@operation(rule="tatu:user_certificates:create", kept=True, remembered=True, audited=True)
 def create_batch(call: Call, authority: Id, body: BatchRequest) -> BatchShown:
     """Issue up to 100 user certificates, each for itself."""
     for _ in body.items:

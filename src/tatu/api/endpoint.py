@@ -81,21 +81,33 @@ def authorize(
     parts: Parts, operation: Operation, identity: Identity, path: Mapping[str, Any], req: Request
 ) -> None:
     """Raise `NotFound` or `Denied` for what a caller may not ask."""
-    if "authority" in path:
-        parts.access.within(identity, path["authority"])
-    if operation.rule is not None:
-        try:
-            parts.access.require(identity, operation.rule, path)
-        except Denied:
-            if operation.audited:
-                _audit_denial(parts, operation, identity, req)
-            raise
-
-
-def _audit_denial(parts: Parts, operation: Operation, identity: Identity, req: Request) -> None:
-    """Write down who was not let in, some times: the chain is kept for ever."""
     try:
-        limits.take(parts, "denials", _DENIALS, identity.issuer, identity.subject)
+        if "authority" in path:
+            parts.access.within(identity, path["authority"])
+        if operation.rule is not None:
+            parts.access.require(identity, operation.rule, path)
+    except Denied:
+        _audit_denial(parts, operation, identity, req, identity.project)
+        raise
+    except NotFound:  # alike for what is foreign and what is absent (S10); no project sees it
+        _audit_denial(parts, operation, identity, req, None, wanted=path["authority"])
+        raise
+
+
+def _audit_denial(
+    parts: Parts,
+    operation: Operation,
+    identity: Identity,
+    req: Request,
+    authority: str | None,
+    **facts: str,
+) -> None:
+    """Write down who was not let in, some times: the chain is kept for ever."""
+    if not operation.audited:
+        return
+    try:
+        key = identity.issuer, identity.subject, operation.name
+        limits.take(parts, "denials", _DENIALS, *key)
     except TooMany:
         return
     parts.ledger.audit.append(
@@ -104,9 +116,10 @@ def _audit_denial(parts: Parts, operation: Operation, identity: Identity, req: R
             by=identity,
             at=parts.clock(),
             subject=operation.name,
-            authority=identity.project,
+            authority=authority,
             request_id=req.context.request_id,
             rule=operation.rule,
+            **facts,
         )
     )
 

@@ -38,7 +38,7 @@ def delete(call: Call, authority: Id, host: HostId) -> None:
     call.parts.revocation.delete_host(call.caller, authority, host, request_id=call.request_id)
 
 
-@operation(rule="tatu:enrolment_tokens:create", status=201)
+@operation(rule="tatu:enrolment_tokens:create", status=201, audited=True)
 def admit(call: Call, authority: Id, body: EnrolmentTokenRequest) -> EnrolmentTokenShown:
     """Admit a host, or admit it again, and get its one-time token."""
     admission = call.parts.admissions.admit(

@@ -82,7 +82,7 @@ class Operation:
     are told may be another afterwards.  `media` is set where the answer is not JSON.
     `address_rate` names the one of `Rates` that counts addresses, before a body is read.  A caller
     is `remembered` also for a change, where its commit is compared with what ended since (S4).
-    With `audited` whoever the rule does not let in is written down.
+    With `audited` whoever the rule or the scope does not let in is written down.
     """
 
     function: Callable[..., Any]

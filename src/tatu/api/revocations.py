@@ -14,7 +14,7 @@ _BLOCK_KEY = "tatu:revocations:block_key"
 BlockId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
 
-@operation(rule="tatu:revocations:create", kept=True, publishes=True)
+@operation(rule="tatu:revocations:create", kept=True, publishes=True, audited=True)
 def create(call: Call, authority: Id, body: RevocationRequest) -> RevocationShown:
     """Revoke certificates; on return every KRL that is served has them.
 

@@ -73,7 +73,8 @@ class Issuance:
         `proof` is the subject key's armored SSHSIG (`subject@tatu`) over the request (S6); None is
         for the original's wire alone, which has no place for one: its event says so.
         Raises `NotFound` for no authority, `Denied` (audited), `Malformed`, `Conflict` when the
-        authority has no active key, or `Unavailable`: then nothing was issued.
+        authority has no active key, `Unauthenticated` (audited) when the token was ended while it
+        was remembered, or `Unavailable`: then nothing was issued.
         """
         try:
             try:
@@ -85,7 +86,7 @@ class Issuance:
                 if (again.issuer, again.subject) != (identity.issuer, identity.subject):
                     raise Unauthenticated("the token became another caller's") from None
                 return self._issue(again, authority_id, wanted, proof, request_id)
-        except Denied as error:
+        except (Denied, Unauthenticated) as error:
             self.ledger.audit.append(
                 event(
                     "certificate.denied",

@@ -54,7 +54,7 @@ def show(call: Call, host_id: AnyId) -> dict[str, Any]:
     raise NotFound("there is no such host")
 
 
-@operation(rule="tatu:enrolment_tokens:create", status=201)
+@operation(rule="tatu:enrolment_tokens:create", status=201, audited=True)
 def create_token(call: Call, body: HostTokenRequest) -> bytes:
     """Admit a host; where it stands is its token, the same while the epoch lasts."""
     scope.check_own(call, body.auth_id)

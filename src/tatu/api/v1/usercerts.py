@@ -30,7 +30,7 @@ class UserCertificateRequest(msgspec.Struct):
     pub_key: str
 
 
-@operation(rule="tatu:user_certificates:create", status=201, remembered=True)
+@operation(rule="tatu:user_certificates:create", status=201, remembered=True, audited=True)
 def create(call: Call, body: UserCertificateRequest) -> dict[str, Any]:
     """Issue a certificate; for the same key the one that stands, while it lives.
 
