@@ -31,7 +31,7 @@ class Tatu:
         self.conf, self.nova_conf = folder / "tatu.conf", folder / "nova.conf"
         self.cloud_conf = folder / "openstack.conf"
         self._processes = {}
-        self.register()
+        self.register("--new-passwords")  # the tests before this one had others
         key = folder / "kek"
         key.touch(mode=0o600)
         key.write_text(kek.new_line(os.urandom))
@@ -72,11 +72,14 @@ class Tatu:
         return [f"--config-file={self.conf}", f"--config-file={self.cloud_conf}"]
 
     @property
+    def own_user(self):
+        """What Tatu asks Keystone with."""
+        return _section(self.cloud_conf, "identity_keystone")
+
+    @property
     def vendordata_user(self):
         """What Nova asks for vendordata with."""
-        parser = configparser.RawConfigParser()
-        parser.read_string(self.nova_conf.read_text())
-        return dict(parser["vendordata_dynamic_auth"])
+        return _section(self.nova_conf, "vendordata_dynamic_auth")
 
     def manage(self, *words):
         """Run `tatu-manage`; it must succeed."""
@@ -141,6 +144,12 @@ def deployed(lab, folder, more=""):
         yield tatu
     finally:
         tatu.close()
+
+
+def _section(file, name):
+    parser = configparser.RawConfigParser()
+    parser.read_string(file.read_text())
+    return dict(parser[name])
 
 
 def _kill(process):

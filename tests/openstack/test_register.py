@@ -47,9 +47,16 @@ def test_each_user_has_what_it_needs_and_no_more(identity_lab, tatu):
 
 
 def test_tatus_own_user_reads_and_changes_nothing(identity_lab, tatu):
-    asking = session(identity_lab, tatu, project_name="service", project_domain_id="default")
+    user = tatu.own_user
+    asking = identity_lab.session(
+        user=user["username"], password=user["password"], system_scope="all"
+    )
+    base = identity_lab.keystone_url
+    assert asking.get(f"{base}/users").ok
     with pytest.raises(Forbidden):
-        asking.post(f"{identity_lab.keystone_url}/roles", json={"role": {"name": "made-by-tatu"}})
+        asking.post(f"{base}/roles", json={"role": {"name": "made-by-tatu"}})
+    with pytest.raises(Forbidden):
+        asking.post(f"{base}/users", json={"user": {"name": "made-by-tatu"}})
 
 
 def test_the_catalog_tells_where_tatu_is(identity_lab, tatu):
