@@ -191,6 +191,8 @@ hosts = _table(
     Column("legacy", Boolean, nullable=False, server_default=false()),
     Column("admitted_at", Moment),
     Column("renewal_due_at", Moment),
+    # on the original's wire a host that enrols names no authority
+    Index("hosts_by_id", "id"),
 )
 
 # Every principal of every live host, held by one of them (security.md S8).

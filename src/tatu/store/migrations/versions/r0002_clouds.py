@@ -33,6 +33,7 @@ def upgrade() -> None:
         )
     for name in ("admitted_at", "renewal_due_at"):
         op.add_column("hosts", sa.Column(name, Moment))
+    op.create_index("hosts_by_id", "hosts", ["id"])
     options: dict[str, Any] = {**TABLE}
     op.create_table(
         "holds",
