@@ -93,6 +93,17 @@ def test_a_statement_is_made_anew_when_half_of_its_life_is_over(deployment):
     assert second.krl_version == first.krl_version
 
 
+def test_a_statement_that_says_all_is_served_until_it_expires_when_none_can_be_made(deployment):
+    first = deployment.statements.newest("blue")
+    deployment.clock.forward(minutes=9)
+    deployment.keystore.out = True
+
+    assert first == deployment.statements.newest("blue")
+    deployment.ledger.authorities.touch()
+    with pytest.raises(Unavailable):
+        deployment.statements.newest("blue")
+
+
 def test_an_expired_statement_is_not_served_when_none_can_be_made(deployment):
     deployment.statements.newest("blue")
     deployment.clock.forward(minutes=11)

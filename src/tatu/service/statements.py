@@ -58,6 +58,7 @@ class Statements:
     def newest(self, authority_id: str) -> Publication:
         """Return the newest statement: all that was revoked before this call is in its KRL.
 
+        While none can be signed, one that says all there is stands until it expires.
         Raises `NotFound` for no authority, `Unavailable`, `Conflict` when there is nothing that
         could be stated (no key, no account), or `Gone` when an authority is retired for so long
         that no certificate of a host can remain, or its keys were destroyed.
@@ -72,7 +73,13 @@ class Statements:
                 found = self._current(authority_id)
                 if found is not None:
                     return found
-                self._build(authority_id)
+                try:
+                    self._build(authority_id)
+                except Unavailable:
+                    found = self._current(authority_id, of_age=True)
+                    if found is None:
+                        raise
+                    return found
         raise Unavailable(f"the statement of {authority_id!r} changes faster than it is built")
 
     def publish(self, authority_id: str) -> Publication | None:
@@ -105,20 +112,22 @@ class Statements:
             version = self.newest(authority_id).krl_version
         return self.ledger.publications.krl(authority_id, version)
 
-    def _current(self, authority_id: str) -> Publication | None:
+    def _current(self, authority_id: str, *, of_age: bool = False) -> Publication | None:
         """Return the newest publication if it still says all there is, and for long enough.
 
+        `of_age`: even if not for long.
         It is read before the revision: what changes in between makes them differ, never agree.
         """
         found = self.ledger.publications.newest(authority_id)
         revision = self.ledger.publications.revision(authority_id)
-        return found if self._stands(found, revision) else None
+        return found if self._stands(found, revision, of_age=of_age) else None
 
-    def _stands(self, found: Publication | None, revision: int) -> bool:
+    def _stands(self, found: Publication | None, revision: int, *, of_age: bool = False) -> bool:
         if found is None or found.revision != revision:
             return False
+        longest = found.expires_at - found.issued_at if of_age else self.settings.lifetime / 2
         # A clock that was set back must not keep a statement for longer.
-        return abs(self.clock() - found.issued_at) < self.settings.lifetime / 2
+        return abs(self.clock() - found.issued_at) < longest
 
     def _build(self, authority_id: str) -> None:
         # The revision is read first: a change after it may be in, but is built once more.
