@@ -18,7 +18,7 @@ from tests.lab.server import PROJECT, Process, free_port, wait_until
 DOCS = Path(__file__).parents[2] / "docs/operations"
 FOLDERS = {"/etc/tatu": "etc", "/var/lib/tatu": "lib", "/var/backups/tatu": "backups"}
 
-# What a machine has and a test has not: a service manager, and tatu-manage as the service's user.
+# What a machine has and a test has not: a service manager, and Tatu's commands as the service's user.
 SYSTEMCTL = """\
 #!/bin/sh -eu
 for last; do :; done
@@ -41,9 +41,9 @@ reload) kill -HUP "$(cat {folder}/pid)" ;;
 *) exit 1 ;;
 esac
 """
-MANAGE = """\
+COMMAND = """\
 #!/bin/sh -eu
-exec {bin}/tatu-manage --config-file {folder}/etc/tatu.conf "$@"
+exec {bin}/$(basename "$0") --config-file {folder}/etc/tatu.conf "$@"
 """
 
 
@@ -79,7 +79,11 @@ class Operator:
         self.database = database
         for name in (*FOLDERS.values(), "bin"):
             (folder / name).mkdir(mode=0o700)
-        for name, text in (("systemctl", SYSTEMCTL), ("tatu-manage", MANAGE)):
+        for name, text in (
+            ("systemctl", SYSTEMCTL),
+            ("tatu-manage", COMMAND),
+            ("tatu-status", COMMAND),
+        ):
             script = folder / "bin" / name
             script.write_text(
                 text.replace("{folder}", str(folder)).replace(

@@ -103,10 +103,25 @@ def test_the_page_of_tatu_manage_has_every_command_and_option():
     assert set(re.findall(r"--[a-z-]+", text)) == options
 
 
-@pytest.mark.parametrize("name", ["tatu-api", "tatu-worker"])
-def test_the_page_of_a_server_has_every_option(name):
-    done = subprocess.run([BIN / name, "--help"], check=True, capture_output=True, text=True)
-    told = set(re.findall(r"--[a-z_-]+", done.stdout.partition("options:")[2]))
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [("tatu-api", ()), ("tatu-worker", ()), ("tatu-status", ("upgrade", "check"))],
+)
+def test_the_page_of_a_program_has_every_option(name, command):
+    told = set()
+    for words in {(), command}:
+        done = subprocess.run(
+            [BIN / name, *words, "--help"], check=True, capture_output=True, text=True
+        )
+        told |= set(re.findall(r"--[a-z_-]+", done.stdout.partition("options:")[2]))
     ours = set(re.findall(r"--[a-z_-]+", page(name)))
-    assert told - ours <= {"--shell_completion", "--nocheck"}  # oslo.config's own
+    assert told - ours <= {"--help", "--shell_completion", "--nocheck"}  # oslo.config's own
     assert ours <= told
+
+
+def test_every_program_has_a_page_that_others_lead_to():
+    pages = {path.name.removesuffix(".8"): path.read_text() for path in MAN.glob("*.8")}
+    programs = {found.name for found in BIN.glob("tatu-*")}
+    assert programs <= pages.keys()
+    for name in programs:
+        assert any(f".BR {name} (8)" in text for other, text in pages.items() if other != name)
