@@ -8,10 +8,14 @@ from castellan.key_manager.key_manager import KeyManager
 
 
 class FakeKeyManager(KeyManager):
-    """Keeps objects by id; with `out` it does not answer, with `quoting` it says what it got."""
+    """Keeps objects by id; with `out` it does not answer, with `quoting` it says what it got.
+
+    `hanging` is called before anything is done.
+    """
 
     def __init__(self, configuration=None):
         self.out = False
+        self.hanging = None
         self.quoting = False
         self.objects = {}
 
@@ -48,5 +52,7 @@ class FakeKeyManager(KeyManager):
         raise NotImplementedError
 
     def _check(self):
+        if self.hanging:
+            self.hanging()
         if self.out:
             raise KeyManagerError(reason="connection refused")

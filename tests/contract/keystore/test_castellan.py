@@ -19,6 +19,7 @@ from tatu.core.authority import KeyAlgorithm
 from tatu.core.errors import Malformed, Unavailable
 from tatu.drivers import loading
 from tatu.drivers.keystore.castellan import Castellan
+from tatu.drivers.keystore.castellan_line import Line
 from tests.fakes.key_manager import FakeKeyManager
 from tests.fakes.secrets import FakeSecrets
 
@@ -110,6 +111,36 @@ def test_signing_goes_on_with_fetched_keys_while_the_key_manager_is_out(manager,
         store.create(KeyAlgorithm.ED25519)
     manager.out = False
     store.create(KeyAlgorithm.ED25519)
+
+
+def test_while_the_key_manager_hangs_one_caller_waits_and_others_are_told_at_once(manager, store):
+    reference, _ = store.create(KeyAlgorithm.ED25519)
+    ticks = iter(range(0, 1000, 5))
+    slow = Line(ticks=lambda: next(ticks))
+    other = dataclasses.replace(castellan(manager, FakeSecrets()), line=slow)
+    waiting, answered = threading.Event(), threading.Event()
+
+    def hang():
+        waiting.set()
+        assert answered.wait(60)
+
+    def refused():
+        with pytest.raises(Unavailable) as raised:
+            other.signer(reference)
+        return str(raised.value)
+
+    manager.out = True
+    assert "connection refused" in refused()  # and that took long
+    manager.hanging = hang
+    first = threading.Thread(target=refused)
+    first.start()
+    assert waiting.wait(60)
+    assert "another request is waiting" in refused()
+    answered.set()
+    first.join()
+    manager.out = False
+    other.signer(reference)
+    manager.hanging = None
 
 
 def test_a_deleted_key_is_gone_from_the_key_manager(manager, store):

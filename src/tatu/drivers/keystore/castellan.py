@@ -30,6 +30,7 @@ from oslo_context.context import RequestContext
 from tatu.core.authority import KeyAlgorithm
 from tatu.core.errors import Conflict, Malformed, NotFound, Unavailable
 from tatu.core.keys import PublicKey
+from tatu.drivers.keystore.castellan_line import Line
 from tatu.drivers.keystore.signer import generate
 from tatu.drivers.keystore.signers import Signers, encode
 from tatu.drivers.loading import Driver
@@ -69,6 +70,7 @@ class Castellan(KeyStore):
     backend: str
     secrets: Secrets
     randomness: Randomness
+    line: Line = field(default_factory=Line, repr=False)
     _signers: Signers = field(default_factory=Signers, init=False, repr=False)
     _opened: dict[str, bytes] = field(default_factory=dict, init=False, repr=False)
 
@@ -152,7 +154,10 @@ class Castellan(KeyStore):
 
     def _ask(self, what: str, ask: Callable[[], T], *, sent: bytes = b"") -> T:
         try:
-            return ask()
+            with self.line.asking(self._who):
+                return ask()
+        except Unavailable:  # of the line
+            raise
         except ManagedObjectNotFoundError as error:
             raise NotFound(f"{self._who} has no such secret") from error
         except Exception as error:
