@@ -10,7 +10,7 @@ method that changes something takes the chain's head, appends its event and comm
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
@@ -85,7 +85,7 @@ class IdentityProvider(Protocol):
     def roles(self, *, since: datetime | None = None) -> frozenset[Role]:
         """Return every role that could open an account. Raises `Unavailable`.
 
-        As of a minute ago at most; with `since` nothing counts that was found out before.
+        As of a minute ago at most; with `since` as of then or later, however long that is ago.
         """
 
     @abstractmethod
@@ -101,10 +101,18 @@ class IdentityProvider(Protocol):
         """Return a user, as `project` returns a project."""
 
     @abstractmethod
+    def lent(self, subject: str, origin: str) -> None:
+        """Return when what a user lent stands, as of this moment: see `Identity.origin`.
+
+        What was not lent always stands. Raises `NotFound` only when the source says of this very
+        credential or trust that it is no more, and `Unavailable` for all else that is no answer.
+        """
+
+    @abstractmethod
     def projects(self, *, since: datetime | None = None) -> Iterator["Project"]:
         """Yield the projects as a listing tells: one that is missing may be there all the same.
 
-        With `since` nothing counts that was found out before. Raises `Unavailable`.
+        With `since` as of then or later. Raises `Unavailable`.
         """
 
     @abstractmethod
@@ -113,9 +121,9 @@ class IdentityProvider(Protocol):
     ) -> Mapping[str, frozenset[Role]]:
         """Return who has which roles in a project, as a listing tells: quick.
 
-        What is in it was so a minute ago at most; with `since` nothing counts that was found out
-        before. What is missing proves nothing before `effective_roles` agrees. Raises
-        `Unavailable`.
+        What is in it was so a minute ago at most; with `since` then or later: whoever compares a
+        whole cloud lists it once. What is missing proves nothing before `effective_roles` agrees.
+        Raises `Unavailable`.
         """
 
     @abstractmethod
@@ -283,6 +291,7 @@ class Snapshot:
     blocked_hosts: frozenset[str] = frozenset()
     held_users: frozenset[str] = frozenset()
     held_hosts: frozenset[str] = frozenset()
+    held_origins: frozenset[str] = frozenset()
 
 
 class Authorities(Protocol):
@@ -538,6 +547,14 @@ class CutOffs(Protocol):
     @abstractmethod
     def mark(self) -> int:
         """Return the newest mark."""
+
+    @abstractmethod
+    def check(self, topics: Collection[Topic], since: int) -> int:
+        """Raise `PermissionEnded` when a cut-off on one of the topics is newer than that mark.
+
+        Return the mark up to which none is. Cheap: what another process committed within the last
+        second may be missed.
+        """
 
     @abstractmethod
     def commit(self, topics: Sequence[Topic], reason: str, event: Event) -> int:
@@ -998,7 +1015,10 @@ class Limits(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """An inferred loss that the brake holds: a `user` or `host` (`kind`) of an authority (S22)."""
+    """An inferred loss that the brake holds (S22): what of an authority (`kind`) is `value`.
+
+    `user`, `host`, or `origin` (see `Identity.origin`).
+    """
 
     authority: str
     kind: str

@@ -4,7 +4,9 @@ Nothing of SQLAlchemy leaves this package: whatever it raises is turned into `co
 """
 
 import contextlib
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -234,6 +236,18 @@ class Database:
         self._turn: contextlib.AbstractContextManager[Any] = (
             threading.Lock() if engine.dialect.name == "sqlite" else contextlib.nullcontext()
         )
+        self._seen = (0, -math.inf)
+        self._seeing = threading.Lock()
+
+    def see_mark(self, mark: int, at: float) -> None:
+        """Keep the newest cut-off mark that was read or committed, and when (monotonic)."""
+        with self._seeing:
+            self._seen = max(self._seen, (mark, at))
+
+    def seen_mark(self, age: float) -> int | None:
+        """Return the newest mark that was seen, if that is at most so many seconds ago."""
+        mark, at = self._seen
+        return mark if time.monotonic() - at < age else None
 
     @contextlib.contextmanager
     def read(self, *, consistent: bool = False) -> Iterator[Connection]:
@@ -295,12 +309,14 @@ class Database:
             return work(connection)
 
     def _change(self, work: Callable[[Change], T], *, restoring: bool) -> tuple[T, list[Link]]:
+        begun = time.monotonic()
         with self._turn, self._writing.begin() as connection:
             change = Change(connection)
             if not restoring:
                 self.copy.check(change.sequence, change.hash)
             result = work(change)
             change.finish()
+        self.see_mark(change.mark, begun)
         return result, change.links
 
     def _tried(self, transaction: Callable[[], T]) -> T:

@@ -99,7 +99,7 @@ def with_token(token, scheme="Bearer"):
     return Request(method="GET", path="/", body_digest="", headers=headers)
 
 
-@pytest.fixture(params=[LocalCase, KeystoneCase, FakeCase])
+@pytest.fixture(params=[LocalCase, KeystoneCase, FakeCase])  # the fake remembers nobody
 def case(request, deployment):
     return request.param(deployment)
 
@@ -231,12 +231,42 @@ def test_an_expired_token_is_unauthenticated_even_when_cached(local):
 def test_an_identity_is_remembered_for_ten_seconds_and_no_longer(local):
     request = local.request("bob", "blue")
     first = local.provider.authenticate(request)
-    local.deployment.ledger.directory.unassign(
-        Assignment(project="blue", role="id-member", user="id-bob"), local.event()
-    )
+    local.deployment.assign("bob", "admin", project="blue")
     assert first is local.provider.authenticate(request)
     local.deployment.clock.forward(seconds=10)
-    assert frozenset() == local.provider.authenticate(request).roles
+    assert "admin" in local.provider.authenticate(request).role_names
+
+
+@pytest.mark.parametrize("case", [LocalCase, KeystoneCase], indirect=True)
+@pytest.mark.parametrize(
+    "topic",
+    [
+        losses.user("id-bob"),
+        losses.project("blue"),
+        losses.user_in_project("id-bob", "blue"),
+        losses.role("id-member"),
+        losses.everyone(),
+    ],
+)
+def test_whom_a_cut_off_concerns_is_not_remembered_across_it(case, topic):
+    asking = case.request("bob", "blue")
+    first = case.provider.authenticate(asking)
+    mark = case.deployment.ledger.cut_offs.commit([topic], "test", case.event())
+    again = case.provider.authenticate(asking)
+    assert again is not first
+    assert again.mark == mark
+    assert case.provider.authenticate(asking) is again
+
+
+@pytest.mark.parametrize("case", [LocalCase, KeystoneCase], indirect=True)
+def test_whom_a_cut_off_does_not_concern_is_remembered_across_it(case):
+    asking = case.request("bob", "blue")
+    first = case.provider.authenticate(asking)
+    others = [losses.user("id-ann"), losses.project("red"), losses.role("id-admin")]
+    case.deployment.ledger.cut_offs.commit(others, "test", case.event())
+    assert case.provider.authenticate(asking) is first
+    case.deployment.ledger.cut_offs.commit([losses.project("blue")], "test", case.event())
+    assert case.provider.authenticate(asking) is not first
 
 
 def test_a_clock_that_is_set_back_lengthens_nothing(local):

@@ -15,7 +15,7 @@ from keystoneauth1.identity import BaseIdentityPlugin
 from oslo_config import cfg
 
 from tatu.core.errors import Malformed, NotFound, Unauthenticated
-from tatu.core.identity import Identity, Role
+from tatu.core.identity import APPLICATION_CREDENTIAL, TRUST, Identity, Role
 from tatu.drivers.identity import keystone_tokens
 from tatu.drivers.identity.keystone_listings import Listings, Roles
 from tatu.drivers.identity.keystone_reader import Reader
@@ -46,9 +46,12 @@ class Keystone(IdentityProvider):
     federated_validity: timedelta
     cut_offs: CutOffs
     clock: Clock
-    _remembered: Remembered = field(
-        default_factory=lambda: Remembered(lifetime=REMEMBERED), init=False, repr=False
-    )
+    _remembered: Remembered = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Remember nobody yet."""
+        remembered = Remembered(lifetime=REMEMBERED, cut_offs=self.cut_offs)
+        object.__setattr__(self, "_remembered", remembered)
 
     @property
     def sign_in_url(self) -> str:
@@ -100,6 +103,14 @@ class Keystone(IdentityProvider):
         found = self.reader.user(subject)
         enabled = found.enabled and self._domain_enabled(found.domain_id)
         return User(id=found.id, name=found.name, enabled=enabled)
+
+    def lent(self, subject: str, origin: str) -> None:
+        """Ask for the application credential or the trust; Keystone deletes either unheard, too."""
+        if origin.startswith(APPLICATION_CREDENTIAL):
+            credential = origin.removeprefix(APPLICATION_CREDENTIAL)
+            self.reader.application_credential_ends(subject, credential)
+        elif origin.startswith(TRUST):
+            self.reader.trust_ends(origin.removeprefix(TRUST))
 
     def projects(self, *, since: datetime | None = None) -> Iterator[Project]:
         """Yield all projects."""

@@ -43,9 +43,12 @@ class Local(IdentityProvider):
     cut_offs: CutOffs
     clock: Clock
     hardware_keys_for_administrators: bool = False
-    _remembered: Remembered = field(
-        default_factory=lambda: Remembered(lifetime=CACHED), init=False, repr=False
-    )
+    _remembered: Remembered = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Remember nobody yet."""
+        remembered = Remembered(lifetime=CACHED, cut_offs=self.cut_offs)
+        object.__setattr__(self, "_remembered", remembered)
 
     @property
     def sign_in_url(self) -> str:
@@ -77,6 +80,9 @@ class Local(IdentityProvider):
     def user(self, subject: str) -> User:
         """Return a user of the directory."""
         return _of_id(subject, self.directory.user(subject))
+
+    def lent(self, subject: str, origin: str) -> None:
+        """Nobody lends anything here."""
 
     def projects(self, *, since: datetime | None = None) -> Iterator[Project]:
         """Yield all projects."""
