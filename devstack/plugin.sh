@@ -10,7 +10,7 @@ TATU_CONF=$TATU_CONF_DIR/tatu.conf
 TATU_CLOUD_CONF=$TATU_CONF_DIR/openstack.conf
 TATU_NOVA_CONF=$TATU_CONF_DIR/nova-vendordata.conf
 TATU_STATIC_VENDORDATA=$TATU_CONF_DIR/vendordata.json
-TATU_AGENT=$TATU_DATA_DIR/agent/tatu-agent
+TATU_AGENT=${TATU_DATA_DIR}-agent/tatu-agent
 TATU_BIN_DIR=$(get_python_exec_prefix)
 
 if is_service_enabled tls-proxy; then
@@ -146,12 +146,12 @@ function configure_tatu_nova {
 function init_tatu {
     local account accounts=()
     sudo rm -rf "$TATU_DATA_DIR" # marks of an older ledger, too: a new one has none of its serials
-    sudo install -d -m 0711 -o "$STACK_USER" "$TATU_DATA_DIR" # the web server goes through
+    sudo install -d -m 0700 -o "$STACK_USER" "$TATU_DATA_DIR"
     [[ $(trueorfalse False TATU_USE_DATABASE) == False ]] || recreate_database tatu
     is_tatu_on_barbican || [[ -e $TATU_CONF_DIR/kek ]] || tatu_run tatu-manage keystore new-key "$TATU_CONF_DIR/kek"
     tatu_run tatu-manage db sync
 
-    install -d -m 0755 "$(dirname "$TATU_AGENT")"
+    sudo install -d -m 0755 -o "$STACK_USER" "$(dirname "$TATU_AGENT")"
     (cd "$TATU_DIR" && python3 -m tools.zipapp src/tatu/agent "$TATU_AGENT")
     for account in $TATU_ACCOUNTS; do
         accounts+=(--account "$account")
@@ -198,7 +198,7 @@ function cleanup_tatu {
     disable_apache_site tatu-agent
     sudo rm -f "$(apache_site_config_for tatu-agent)"
     sudo rm -f "$(dirname "$NOVA_CONF")/policy.d/tatu.yaml" "$(dirname "$NEUTRON_CONF")/policy.d/tatu.yaml"
-    sudo rm -rf "$TATU_CONF_DIR" "$TATU_DATA_DIR"
+    sudo rm -rf "$TATU_CONF_DIR" "$TATU_DATA_DIR" "$(dirname "$TATU_AGENT")"
 }
 
 if is_service_enabled tatu; then

@@ -12,6 +12,7 @@ from tatu import bootstrap, config
 from tatu.core.authority import KeyAlgorithm, Purpose
 from tatu.core.errors import Malformed
 from tatu.core.statement import FreshnessPolicy
+from tatu.drivers import loading
 from tatu.manage import main as manage
 
 ETC = Path(__file__).parents[2] / "etc"
@@ -229,6 +230,16 @@ def test_the_sample_policy_is_up_to_date(capsys):
 
 def test_the_sample_is_a_configuration_that_lacks_only_the_endpoint(load):
     load((ETC / "tatu.conf.sample").read_text().replace("[DEFAULT]", "", 1))
+
+
+def test_every_option_says_what_it_means_also_those_of_drivers():
+    found = dict((*config.list_opts(), *loading.list_opts()))
+    assert {"events_oslo", "identity_keystone", "inventory_nova", "keystore_castellan"} <= set(
+        found
+    )
+    assert [
+        option.name for options in found.values() for option in options if not option.help
+    ] == []
 
 
 @pytest.mark.parametrize("group", manage.GROUPS)
