@@ -54,3 +54,16 @@ def test_a_run_of_comparing_asks_once_for_what_its_projects_share(case, deployme
     case.provider.holders("red", since=begun)
 
     assert len(case.keystone.asked) - before == 1
+
+
+def test_a_run_of_comparing_is_not_overtaken_by_time(case, deployment):
+    """Else one whose listing takes longer than a listing is kept would list for ever."""
+    begun = deployment.clock()
+    deployment.assign("ann", "member", project="red")
+    list(case.provider.projects(since=begun))
+    case.provider.holders("blue", since=begun)
+    before = len(case.keystone.asked)
+    deployment.clock.forward(seconds=600)
+    case.provider.holders("red", since=begun)
+
+    assert len(case.keystone.asked) - before == 1

@@ -403,6 +403,14 @@ def test_many_holders_are_listed_and_few_are_asked_for(provider, keystone, monke
     assert not [asked for asked in keystone.asked if asked.startswith("GET /users/")]
 
 
+def test_some_users_of_each_of_many_projects_are_many(provider, keystone, monkeypatch):
+    monkeypatch.setattr(keystone_listings, "_FEW", 1)
+    assert provider.listings._enabled(["id-ann"], None) == {"id-ann"}
+    assert "GET /users" not in keystone.asked
+    assert provider.listings._enabled(["id-bob"], None) == {"id-bob"}
+    assert keystone.asked.count("GET /users") == 1
+
+
 def test_roles_are_kept_for_a_minute_and_their_failure_for_a_moment(
     provider, keystone, deployment
 ):

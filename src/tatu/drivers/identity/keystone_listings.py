@@ -18,8 +18,8 @@ ROLES_KEPT = timedelta(seconds=60)
 ROLES_FAILED = timedelta(seconds=5)
 ENABLED_KEPT = timedelta(seconds=30)
 
-_FEW = 8
-"""As many users are asked for one by one before all are listed."""
+_FEW = 25
+"""As many users are asked for one by one before all are listed: a loss concerns few."""
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Roles:
 
 @dataclass
 class Listings:
-    """Projects, and who holds what in them, by what was listed half a minute ago at most."""
+    """Projects, and who holds what in them, as listed half a minute ago or `since` then."""
 
     reader: Reader
     roles: Roles
@@ -117,7 +117,7 @@ class Listings:
         with self._lock:
             self._forget_the_old(since)
             unknown = [user for user in users if user not in self._users]
-            if len(unknown) > _FEW and not self._listed:
+            if len(self._users) + len(unknown) > _FEW and not self._listed:
                 self._list()
             for user in unknown:
                 if user not in self._users:
@@ -168,5 +168,11 @@ class Listings:
 
 
 def _is_old(at: datetime | None, kept: timedelta, now: datetime, since: datetime | None) -> bool:
-    """Whether what was found out at a time counts no more."""
-    return at is None or not at <= now < at + kept or (since is not None and at < since)
+    """Whether what was found out at a time counts no more.
+
+    A comparison lists once, however long it takes: one that lists for longer than a listing is
+    kept would never come to an end.
+    """
+    if at is None or at > now:
+        return True
+    return at < since if since is not None else at + kept <= now
