@@ -63,7 +63,9 @@ class Somebody:
             timeout=300,
             check=False,
         )
-        assert done.returncode == status, self.here(commands) + done.stdout + done.stderr
+        logs = [log.read_text()[-4000:] for log in self.folder.glob("*.log")]
+        shown = (self.here(commands), done.stdout, done.stderr, *logs)
+        assert done.returncode == status, "\n".join(shown)
         return done.stderr if status else done.stdout
 
 

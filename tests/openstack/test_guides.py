@@ -38,6 +38,7 @@ for unit; do
     "stop tatu-"*)
         kill "$(cat {folder}/"$unit".pid)"
         while kill -0 "$(cat {folder}/"$unit".pid)" 2>/dev/null; do sleep 0.05; done
+        rm {folder}/"$unit".pid
         ;;
     *) exit 1 ;;
     esac
