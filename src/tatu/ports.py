@@ -177,7 +177,10 @@ class NoticeHandler(Protocol):
 
     @abstractmethod
     def set_aside(self, message: str, content: str, reason: str) -> None:
-        """Keep what nobody can read, for people. Raises `Unavailable`: bring it again."""
+        """Keep what nobody can read, or some of it when it is much, for people.
+
+        Raises `Unavailable`: bring it again.
+        """
 
 
 class EventSource(Protocol):

@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import pytest
+import structlog
 
 from tatu.core import losses
 from tatu.core.certificate import CertificateType
 from tatu.core.errors import Denied, Gone, NotFound, Unavailable
 from tatu.core.notices import Notice, NoticeKind
 from tatu.ports import CertificateFilter, Project, User
+from tatu.service.audit import SOME
 from tatu.service.notices import MAX_CONTENT, MAX_MESSAGE, Notices
 from tests.fakes.deployment import Key
 from tests.fakes.identities import request
@@ -358,3 +360,16 @@ def test_what_nobody_can_read_is_kept_in_the_chain_cut_short(told, deployment):
     (found,) = events(deployment, "notice.set-aside")
     assert found["subject"] == ("m\ud800" * 1_000)[:MAX_MESSAGE]
     assert found["facts"] == {"content": "x" * MAX_CONTENT, "reason": "no id"}
+
+
+def test_of_much_that_nobody_can_read_the_chain_keeps_some_and_the_log_tells_of_all(
+    told, deployment
+):
+    with structlog.testing.capture_logs() as logged:
+        for number in range(SOME + 3):
+            told.notices.set_aside(f"m-{number}", "?", "no id")
+    assert len(events(deployment, "notice.set-aside")) == SOME
+    assert [line["kept"] for line in logged] == [True] * SOME + [False] * 3
+    deployment.clock.forward(minutes=1)
+    told.notices.set_aside("m-last", "?", "no id")
+    assert len(events(deployment, "notice.set-aside")) == SOME + 1

@@ -17,15 +17,14 @@ from falcon import Request, Response
 from tatu import ports
 from tatu.api import idempotency, limits
 from tatu.api.operation import Call, NoQuery, Operation, Shared
-from tatu.api.parts import Parts, Rate
+from tatu.api.parts import Parts
 from tatu.api.problems import LengthRequired, TooLarge, UnsupportedMediaType
-from tatu.core.errors import Denied, Malformed, NotFound, TooMany
+from tatu.core.errors import Denied, Malformed, NotFound
 from tatu.core.identity import Identity
-from tatu.service.audit import event
+from tatu.service.audit import append_some, event
 
 _NO_BODY = hashlib.sha256(b"").hexdigest()
 _READS = ("GET", "HEAD")
-_DENIALS = Rate(count=10)
 NO_FACTS = ports.Request(method="", path="", body_digest="", headers={})  # nobody to recognize
 
 
@@ -102,26 +101,20 @@ def _audit_denial(
     authority: str | None,
     **facts: str,
 ) -> None:
-    """Write down who was not let in, some times: the chain is kept for ever."""
+    """Write down who was not let in, some times."""
     if not operation.audited:
         return
-    try:
-        key = identity.issuer, identity.subject, operation.name
-        limits.take(parts, "denials", _DENIALS, *key)
-    except TooMany:
-        return
-    parts.ledger.audit.append(
-        event(
-            "request.denied",
-            by=identity,
-            at=parts.clock(),
-            subject=operation.name,
-            authority=authority,
-            request_id=req.context.request_id,
-            rule=operation.rule,
-            **facts,
-        )
+    denied = event(
+        "request.denied",
+        by=identity,
+        at=parts.clock(),
+        subject=operation.name,
+        authority=authority,
+        request_id=req.context.request_id,
+        rule=operation.rule,
+        **facts,
     )
+    append_some(parts.ledger, denied, identity.issuer, identity.subject, operation.name)
 
 
 def _answer(call: Call, operation: Operation, arguments: Mapping[str, Any]) -> None:

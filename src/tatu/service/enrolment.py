@@ -4,7 +4,6 @@ import hmac
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 
 from tatu.core import canonical, enrolment, statement
@@ -16,7 +15,6 @@ from tatu.core.errors import (
     Malformed,
     NotFound,
     PermissionEnded,
-    TooMany,
 )
 from tatu.core.host import Host
 from tatu.core.keys import PublicKey
@@ -30,15 +28,13 @@ from tatu.ports import (
     Verifier,
 )
 from tatu.service.admission import BLOCKED, legacy_token_of, secret_of
-from tatu.service.audit import event
+from tatu.service.audit import append_some, event
 from tatu.service.hostcertificates import HostCertificates
 from tatu.service.paging import every
 from tatu.service.statements import Statements
 
 _NONCE = re.compile(r"[0-9a-f]{64}")
 _UNPROVEN = "the enrolment token does not prove this request"
-_DENIALS = 10
-_DENIALS_WINDOW = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,23 +203,16 @@ class Enrolment:
         raise Unproven(known=found is not None)
 
     def _audit_denial(self, found: Host, request_id: str) -> None:
-        """Write down that a host was named in vain, some times: the chain is kept for ever."""
-        now = self.clock()
-        key = f"enrolment-denied:{found.authority}:{found.id}"
-        try:
-            self.ledger.limits.take(key, limit=_DENIALS, window=_DENIALS_WINDOW, now=now)
-        except TooMany:
-            return
-        self.ledger.audit.append(
-            event(
-                "host.enrolment-denied",
-                by=SYSTEM,
-                at=now,
-                subject=found.id,
-                authority=found.authority,
-                request_id=request_id,
-            )
+        """Write down that a host was named in vain, some times."""
+        denied = event(
+            "host.enrolment-denied",
+            by=SYSTEM,
+            at=self.clock(),
+            subject=found.id,
+            authority=found.authority,
+            request_id=request_id,
         )
+        append_some(self.ledger, denied, found.authority, found.id)
 
     def _message(self, redemption: Redemption) -> bytes:
         return enrolment.message(

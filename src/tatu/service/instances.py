@@ -15,18 +15,16 @@ from tatu.core import host as hosts
 from tatu.core.audit import SYSTEM, Actor
 from tatu.core.authority import Authority
 from tatu.core.enrolment import EnrolmentToken
-from tatu.core.errors import Conflict, Denied, Malformed, NotFound, Taken, TooMany, Unavailable
+from tatu.core.errors import Conflict, Denied, Malformed, NotFound, Taken, Unavailable
 from tatu.core.host import Host
 from tatu.core.identity import Identity
 from tatu.ports import Clock, IdentityProvider, Instance, Inventory, KeyStore, Ledger, Snapshot
 from tatu.service.admission import BLOCKED, legacy_token_of, token_of
-from tatu.service.audit import event
+from tatu.service.audit import append_some, event
 from tatu.service.authorities import Authorities
 from tatu.service.paging import every
 
 _AHEAD = timedelta(minutes=5)
-_DENIALS = 10
-_DENIALS_WINDOW = timedelta(minutes=1)
 _UNKNOWN = "the cloud knows no such instance of this project"
 
 
@@ -326,24 +324,17 @@ class Instances:
     def _audit_denial(
         self, identity: Identity, instance_id: str, project_id: str, why: str, request_id: str
     ) -> None:
-        """Write down what was asked in vain, some times: the chain is kept for ever."""
-        now = self.clock()
-        key = f"vendordata-denied:{identity.subject}"
-        try:
-            self.ledger.limits.take(key, limit=_DENIALS, window=_DENIALS_WINDOW, now=now)
-        except TooMany:
-            return
-        self.ledger.audit.append(
-            event(
-                "vendordata.denied",
-                by=identity,
-                at=now,
-                subject=instance_id,
-                authority=project_id,
-                request_id=request_id,
-                reason=why,
-            )
+        """Write down what was asked in vain, some times."""
+        denied = event(
+            "vendordata.denied",
+            by=identity,
+            at=self.clock(),
+            subject=instance_id,
+            authority=project_id,
+            request_id=request_id,
+            reason=why,
         )
+        append_some(self.ledger, denied, identity.subject)
 
 
 def _called(authority: Authority, instance: Instance) -> _Names:

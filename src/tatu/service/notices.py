@@ -17,7 +17,7 @@ from tatu.core.audit import SYSTEM, Event
 from tatu.core.errors import Conflict, NotFound, Unavailable
 from tatu.core.notices import Notice, NoticeKind
 from tatu.ports import Clock, IdentityProvider, Ledger, NoticeHandler, Project, User
-from tatu.service.audit import event
+from tatu.service.audit import append_some, event
 from tatu.service.authorities import Authorities
 from tatu.service.instances import Instances
 from tatu.service.paging import every
@@ -57,23 +57,22 @@ class Notices(NoticeHandler):
         acts.get(notice.kind, self._lose)(notice)
 
     def set_aside(self, message: str, content: str, reason: str) -> None:
-        """Keep what nobody can read in the audit chain."""
+        """Keep what nobody can read in the audit chain, or only log it when there is much."""
         message = message[:MAX_MESSAGE]
-        LOG.warning("notice.set-aside", message=message, reason=reason)
-        self.ledger.audit.append(
-            event(
-                "notice.set-aside",
-                by=SYSTEM,
-                at=self.clock(),
-                subject=message,
-                content=content[:MAX_CONTENT],
-                reason=reason,
-            )
+        unread = event(
+            "notice.set-aside",
+            by=SYSTEM,
+            at=self.clock(),
+            subject=message,
+            content=content[:MAX_CONTENT],
+            reason=reason,
         )
 
     # --- losses
 
     def _lose(self, notice: Notice) -> None:
+        kept = append_some(self.ledger, unread)
+        LOG.warning("notice.set-aside", message=message, reason=reason, kept=kept)
         if notice.topics and self._is_loss(notice):
             self.ledger.cut_offs.commit(
                 notice.topics, notice.kind, self._event("permission.ended", notice, None)
