@@ -240,6 +240,24 @@ def test_a_project_that_the_cloud_still_has_keeps_its_authority_and_is_looked_at
     assert len(events(deployment, "permission.ended")) == 1
 
 
+def test_a_project_of_which_nobody_tells_is_cut_off_once_and_its_notice_comes_again(
+    told, deployment
+):
+    serial(deployment, "ann")
+    answer(deployment, K.PROJECT_CHANGED, Unavailable("no answer"))
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            told.handle(K.PROJECT_DELETED, "blue")
+    assert deployment.ledger.authorities.get("blue").retired_at is None
+    assert told.cut_off() == [losses.project("blue")]
+    assert len(events(deployment, "permission.ended")) == 1
+
+    answer(deployment, K.PROJECT_CHANGED, NotFound("gone"))
+    told.handle(K.PROJECT_DELETED, "blue")
+    assert deployment.ledger.authorities.get("blue").retired_at is not None
+    assert live(deployment) == set()
+
+
 def test_a_deleted_project_without_authority_is_no_mistake(told, deployment):
     answer(deployment, K.PROJECT_CHANGED, NotFound("gone"))
     told.handle(K.PROJECT_DELETED, "green")

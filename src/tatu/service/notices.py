@@ -42,7 +42,11 @@ class Notices(NoticeHandler):
     create_authorities: bool
 
     def handle(self, notice: Notice) -> None:
-        """Act on a notice. Raises `Unavailable` when the ledger does not answer."""
+        """Act on a notice.
+
+        Raises `Unavailable` when the ledger does not answer, or nobody tells whether a project is
+        deleted.
+        """
         LOG.info("notice", kind=notice.kind, id=notice.id, message=notice.message)
         acts: Mapping[NoticeKind, Callable[[Notice], None]] = {
             NoticeKind.PROJECT_CREATED: self._create_authority,
@@ -67,12 +71,12 @@ class Notices(NoticeHandler):
             content=content[:MAX_CONTENT],
             reason=reason,
         )
+        kept = append_some(self.ledger, unread)
+        LOG.warning("notice.set-aside", message=message, reason=reason, kept=kept)
 
     # --- losses
 
     def _lose(self, notice: Notice) -> None:
-        kept = append_some(self.ledger, unread)
-        LOG.warning("notice.set-aside", message=message, reason=reason, kept=kept)
         if notice.topics and self._is_loss(notice):
             self.ledger.cut_offs.commit(
                 notice.topics, notice.kind, self._event("permission.ended", notice, None)
@@ -97,19 +101,23 @@ class Notices(NoticeHandler):
             return True
 
     def _end_project(self, notice: Notice) -> None:
-        """End the authority of a deleted project, unless the cloud still has it.
+        """End the authority of a deleted project, when the cloud says that it has none such.
 
-        An authority does not come back: who can write to the message bus must not end one.
+        An authority does not come back: who can write to the message bus must not end one. While
+        the cloud does not answer, what was lost is cut off, and the notice comes again.
         """
-        self._lose(notice)
-        with suppress(NotFound, Unavailable):
+        # once, however often it comes: the chain is kept for ever, and `retire` cuts off by itself
+        if not {found.topic for found in self.ledger.cut_offs.unswept()} & set(notice.topics):
+            self._lose(notice)
+        try:
             self.identities.project(notice.id)
+        except NotFound:
+            with suppress(NotFound):
+                self.ledger.authorities.retire(
+                    notice.id, self._event("authority.retired", notice, notice.id)
+                )
+        else:
             LOG.warning("notice.contradicted", kind=notice.kind, id=notice.id)
-            return
-        with suppress(NotFound):
-            self.ledger.authorities.retire(
-                notice.id, self._event("authority.retired", notice, notice.id)
-            )
 
     def _change_role(self, notice: Notice) -> None:
         """Also let hosts have the accounts that follow from the roles there are."""
