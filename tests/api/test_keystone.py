@@ -64,6 +64,9 @@ class Cloud(IdentityProvider):
     def user(self, subject):
         raise NotFound("Keystone has none")
 
+    def lent(self, subject, origin):
+        raise NotFound("Keystone has none")
+
     def projects(self, *, since=None):
         return iter(())
 

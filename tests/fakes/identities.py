@@ -27,6 +27,7 @@ class FakeIdentities(IdentityProvider):
         self.asked = 0
         self.judged = 0
         self.listed = 0
+        self.taken_back: set[str] = set()
         self._ledger = ledger
         self._clock = clock
 
@@ -74,6 +75,11 @@ class FakeIdentities(IdentityProvider):
     def user(self, subject: str) -> User:
         self.check()
         return _by_id(subject, self._ledger.directory.user)
+
+    def lent(self, subject: str, origin: str) -> None:
+        self.check()
+        if origin in self.taken_back:
+            raise NotFound(f"there is no {origin} any more")
 
     def projects(self, *, since: datetime | None = None) -> Iterator[Project]:
         self.check()

@@ -10,7 +10,7 @@ from tatu.core.audit import SYSTEM
 from tatu.core.certificate import CertificateType
 from tatu.core.errors import Conflict, Denied, Unavailable
 from tatu.core.host import Host
-from tatu.core.identity import FEDERATION
+from tatu.core.identity import APPLICATION_CREDENTIAL, FEDERATION
 from tatu.ports import Assignment, CertificateFilter, Project, User
 from tatu.service.reconcile import Reconciliation, Settings
 from tests.fakes.deployment import Key
@@ -18,6 +18,7 @@ from tests.unit.test_service_issuance import events
 
 HOLD = timedelta(minutes=30)
 KEY = Key()
+CREDENTIAL = f"{APPLICATION_CREDENTIAL}7"
 
 
 class Cloud:
@@ -50,6 +51,18 @@ class Cloud:
 
     def issue(self, user, project="blue"):
         return self.deployment.issue(user, key=KEY, project=project).certificate.serial
+
+    def issue_by(self, user, origin):
+        """Issue to a user who brought something besides a sign-in of their own."""
+        identity = replace(self.deployment.who(user), origin=origin)
+        wanted = self.deployment.wanted(identity, KEY)
+        issued = self.deployment.issuance.user_certificate(
+            None, identity, "blue", *wanted, request_id="r"
+        )
+        return issued.certificate.serial
+
+    def revoked(self, serial):
+        return self.ledger.certificates.get("blue", serial, scope=None).revoked_at is not None
 
     def populate(self, count):
         """Let there be so many members of blue with a certificate each."""
@@ -161,9 +174,7 @@ def test_a_project_that_is_really_gone_loses_its_certificates_but_not_its_author
 
 def test_a_federated_certificate_is_not_judged_by_assignments(cloud):
     cloud.populate(1)
-    identity = replace(cloud.deployment.who("bob"), origin=f"{FEDERATION}corp")
-    wanted = cloud.deployment.wanted(identity, KEY)
-    cloud.deployment.issuance.user_certificate(None, identity, "blue", *wanted, request_id="r")
+    cloud.issue_by("bob", f"{FEDERATION}corp")
     cloud.forget("id-bob")
     assert cloud.run().found == 0
 
@@ -174,7 +185,55 @@ def test_a_federated_certificate_is_not_judged_by_assignments(cloud):
     assert cloud.live() == {"id-u00"}
 
 
+def test_what_came_by_a_credential_or_trust_that_is_gone_is_revoked_and_nothing_else(cloud):
+    cloud.populate(1)
+    lost = [cloud.issue_by("u00", origin) for origin in (CREDENTIAL, "trust:9", CREDENTIAL)]
+    kept = cloud.issue_by("u00", f"{APPLICATION_CREDENTIAL}70")
+    cloud.identities.taken_back |= {CREDENTIAL, "trust:9"}
+    before = cloud.run(dry_run=True).calls
+    report = cloud.run()
+
+    assert (report.found, report.applied, report.origins) == (2, 2, 3)
+    assert [cloud.revoked(serial) for serial in (*lost, kept)] == [True, True, True, False]
+    assert cloud.live() == {"id-u00"}
+    assert report.calls == before
+    assert (cloud.run().found, cloud.run().origins) == (0, 1)
+
+
+def test_each_credential_costs_one_question_however_many_certificates_came_by_it(cloud):
+    cloud.populate(1)
+    before = cloud.run().calls
+    for _ in range(5):
+        cloud.issue_by("u00", CREDENTIAL)
+    assert cloud.run().calls == before + 1
+
+
+def test_a_credential_that_was_lost_with_a_role_given_back_is_found(cloud):
+    """Keystone deletes it with the role, and tells nobody."""
+    cloud.populate(1)
+    serial = cloud.issue_by("u00", CREDENTIAL)
+    cloud.forget("id-u00")
+    cloud.remember("id-u00")
+    cloud.identities.taken_back.add(CREDENTIAL)
+    assert cloud.run().applied == 1
+    assert cloud.revoked(serial)
+
+
 # --- what is no loss: the cloud's mistakes
+
+
+def test_a_credential_of_which_nobody_tells_stands(cloud):
+    cloud.populate(1)
+    serial = cloud.issue_by("u00", CREDENTIAL)
+
+    def silent(*_):
+        raise Unavailable("500")
+
+    cloud.identities.lent = silent
+    report = cloud.run()
+
+    assert (report.found, report.unjudged) == (0, 1)
+    assert not cloud.revoked(serial)
 
 
 def test_a_page_that_is_missing_is_no_absence(cloud):
@@ -261,6 +320,27 @@ def test_a_mass_loss_is_held_and_applied_after_half_an_hour(cloud):
     assert (report.applied, report.held) == (3, 0)
     assert (cloud.live(), cloud.held()) == (set(cloud.members[3:]), set())
     assert len(events(cloud.deployment, "brake.applied")) == 1
+
+
+def test_a_mass_of_lost_credentials_is_held_and_gets_nothing_new(cloud):
+    cloud.populate(1)
+    origins = [f"{APPLICATION_CREDENTIAL}{number}" for number in range(4)]
+    serials = [cloud.issue_by("u00", origin) for origin in origins]
+    cloud.identities.taken_back |= set(origins[:3])
+    assert (cloud.run().held, cloud.held()) == (3, set(origins[:3]))
+    with pytest.raises(Denied, match="being checked"):
+        cloud.issue_by("u00", origins[0])
+    cloud.issue_by("u00", origins[3])
+    cloud.issue("u00")
+    assert not any(map(cloud.revoked, serials))
+
+    cloud.deployment.clock.forward(minutes=29)
+    cloud.identities.out = True
+    assert cloud.run().held == 3
+    cloud.deployment.clock.forward(minutes=1)
+    cloud.identities.out = False
+    assert (cloud.run().applied, cloud.held()) == (3, set())
+    assert [*map(cloud.revoked, serials)] == [True, True, True, False]
 
 
 def test_a_held_user_gets_no_certificate_and_others_do(cloud):

@@ -6,6 +6,11 @@ from datetime import datetime
 EMBEDDED_ISSUER = "local"
 """The issuer of the embedded directory's users."""
 
+APPLICATION_CREDENTIAL = "application-credential:"
+TRUST = "trust:"
+LENT = APPLICATION_CREDENTIAL, TRUST
+"""How the origin of what was lent begins: whoever lent it may take it back."""
+
 FEDERATION = "federation:"
 """How the origin of a federated identity begins: its roles may be known from its token alone."""
 

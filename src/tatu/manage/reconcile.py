@@ -28,7 +28,7 @@ def _tell(report: Report, *, dry_run: bool) -> None:
     print(
         f"compared in {seconds:.1f} s, with {report.calls} questions to the cloud:"
         f" {report.authorities} authorities, {report.holders} holders of certificates,"
-        f" {report.hosts} hosts"
+        f" {report.origins} credentials and trusts of theirs, {report.hosts} hosts"
     )
     to_be = "to be " if dry_run else ""
     for name, count in (

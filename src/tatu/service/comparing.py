@@ -1,11 +1,12 @@
 """What the ledger has and the cloud has not: losses that nobody told of.
 
 Listings only say where to look. Each absence is confirmed by a question about that very user,
-project or instance before it counts; what cannot be answered counts as nothing (S22).
+project, credential or instance before it counts; what cannot be answered counts as nothing (S22).
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -13,6 +14,7 @@ from functools import partial
 from tatu.core.certificate import CertificateType
 from tatu.core.errors import NotFound, Unavailable
 from tatu.core.host import Host
+from tatu.core.identity import LENT
 from tatu.core.principals import RoleMap
 from tatu.ports import (
     CertificateFilter,
@@ -25,12 +27,12 @@ from tatu.ports import (
 from tatu.service.judging import Judge
 from tatu.service.paging import every
 
-USER, HOST = "user", "host"
+KINDS = USER, ORIGIN, HOST = "user", "origin", "host"
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Loss:
-    """A `user` or a `host` (`kind`) of an authority."""
+    """A `user` or a `host` (`kind`) of an authority, or an `origin`: what a user lent there."""
 
     authority: str
     kind: str
@@ -42,7 +44,8 @@ class Comparison:
     """One comparison, as of `now`; `stay` is called between its steps, and may raise.
 
     `totals` counts, by kind, what could be lost: users with live certificates in each authority,
-    and hosts that are instances. `gone` are the projects that are disabled or not there.
+    what these came by that was lent, and hosts that are instances. `gone` are the projects that
+    are disabled or not there.
     """
 
     ledger: Ledger
@@ -57,7 +60,7 @@ class Comparison:
     losses: set[Loss] = field(default_factory=set, init=False)
     unjudged: set[Loss] = field(default_factory=set, init=False)
     gone: set[str] = field(default_factory=set, init=False)
-    totals: dict[str, int] = field(default_factory=lambda: {USER: 0, HOST: 0}, init=False)
+    totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0), init=False)
     troubles: list[str] = field(default_factory=list, init=False)
     calls: int = field(default=0, init=False)
 
@@ -93,17 +96,30 @@ class Comparison:
         )
         for certificate in every(partial(self.ledger.certificates.list, wanted)):
             held[certificate.subject].append(certificate)
-        self.totals[USER] += len(held)
         for subject, certificates in held.items():
-            loss = Loss(authority=authority, kind=USER, value=subject)
-            try:
+            with self._counted(Loss(authority=authority, kind=USER, value=subject)) as loss:
                 if any(judge.has_lost(each, listed=True) for each in certificates):
                     self.losses.add(loss)
                     if not judge.project_stands(authority):
                         self.gone.add(authority)
-            except Unavailable as error:
-                self.unjudged.add(loss)
-                self.troubles.append(f"user {subject} of {authority}: {error}")
+            # a credential may end without a word, and whoever lent it keep every role
+            for origin in sorted({each.origin for each in certificates}):
+                if origin.startswith(LENT):
+                    with self._counted(
+                        Loss(authority=authority, kind=ORIGIN, value=origin)
+                    ) as loss:
+                        if judge.has_taken_back(subject, origin):
+                            self.losses.add(loss)
+
+    @contextmanager
+    def _counted(self, loss: Loss) -> Iterator[Loss]:
+        """Count what may be lost; what cannot be answered is no loss."""
+        self.totals[loss.kind] += 1
+        try:
+            yield loss
+        except Unavailable as error:
+            self.unjudged.add(loss)
+            self.troubles.append(f"{loss.kind} {loss.value} of {loss.authority}: {error}")
 
     def _compare_hosts(self) -> None:
         listed: set[str] = set()

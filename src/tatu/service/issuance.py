@@ -228,6 +228,11 @@ class Issuance:
                 "the cloud's answers about this user are being checked; try again, or ask an"
                 " administrator"
             )
+        if identity.origin in snapshot.held_origins:
+            raise Denied(
+                "the cloud's answers about what this token came by are being checked; try again,"
+                " or sign in for yourself"
+            )
         if wanted.subject_key.fingerprint in snapshot.blocked_keys:
             raise Denied("this subject key is blocked; an administrator can clear the block")
 

@@ -28,6 +28,7 @@ class Judge:
     _listed: dict[str, Mapping[str, frozenset[Role]]] = field(default_factory=dict, init=False)
     _held: dict[tuple[str, str], frozenset[Role]] = field(default_factory=dict, init=False)
     _enabled: dict[tuple[str, str], bool] = field(default_factory=dict, init=False)
+    _lent: dict[tuple[str, str], bool] = field(default_factory=dict, init=False)
     _out: Unavailable | None = field(default=None, init=False)
     asked: int = field(default=0, init=False)
 
@@ -60,6 +61,17 @@ class Judge:
     def project_stands(self, project_id: str) -> bool:
         """Whether a project is there and enabled, by its own answer."""
         return self._stands("project", project_id, self.identities.project)
+
+    def has_taken_back(self, subject: str, origin: str) -> bool:
+        """Whether what a user lent is no more, by its own answer."""
+        loan = subject, origin
+        if loan not in self._lent:
+            try:
+                self._ask(lambda: self.identities.lent(*loan))
+                self._lent[loan] = True
+            except NotFound:
+                self._lent[loan] = False
+        return not self._lent[loan]
 
     def _covers(self, certificate: LedgerCertificate, roles: Iterable[Role]) -> bool:
         """Whether these roles give all that a certificate says.

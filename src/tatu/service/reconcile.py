@@ -18,7 +18,7 @@ from tatu.core.errors import NotFound, TatuError, Unavailable
 from tatu.core.identity import Identity
 from tatu.ports import Clock, Held, IdentityProvider, Inventory, Ledger, Project
 from tatu.service.audit import event
-from tatu.service.comparing import HOST, USER, Comparison, Loss
+from tatu.service.comparing import HOST, KINDS, ORIGIN, USER, Comparison, Loss
 from tatu.service.revocation import Revocation
 
 LOG = structlog.get_logger("tatu.reconcile")
@@ -48,15 +48,16 @@ class Settings:
 class Report:
     """What one run compared, asked, found and did.
 
-    `skipped`: another process is at it. `calls` are questions to the cloud; `found` the losses
-    that were confirmed, `unjudged` those of which the cloud said nothing, `held` what the brake
-    holds now, `applied` what ended.
+    `skipped`: another process is at it. `origins` are what holders lent; `calls` questions to the
+    cloud; `found` the losses that were confirmed, `unjudged` those of which the cloud said
+    nothing, `held` what the brake holds now, `applied` what ended.
     """
 
     skipped: bool = False
     duration: timedelta = timedelta()
     authorities: int = 0
     holders: int = 0
+    origins: int = 0
     hosts: int = 0
     calls: int = 0
     found: int = 0
@@ -130,6 +131,7 @@ class Reconciliation:
             duration=self.clock() - begun,
             authorities=len(comparison.authorities),
             holders=comparison.totals[USER],
+            origins=comparison.totals[ORIGIN],
             hosts=comparison.totals[HOST],
             calls=comparison.calls,
             found=len(comparison.losses),
@@ -179,7 +181,7 @@ class Reconciliation:
             Loss(authority=held.authority, kind=held.kind, value=held.value): held
             for held in self.held()
         }
-        mass = {kind: self._is_mass(comparison, kind) for kind in (USER, HOST)}
+        mass = {kind: self._is_mass(comparison, kind) for kind in KINDS}
         new = sorted(comparison.losses - standing.keys())
         due = [
             loss
@@ -229,17 +231,17 @@ class Reconciliation:
             self.ledger.holds.release(verdict.settled, told)
 
     def _end(self, found: Sequence[Loss], gone: Collection[str], by: Identity | Actor) -> int:
-        """Commit the cut-offs of users, delete hosts, and sweep."""
+        """Commit the cut-offs of users and of what they lent, delete hosts, and sweep."""
+        topics = set()
         for loss in found:
             if loss.kind == HOST:
                 self._delete(loss, by)
-        topics = {
-            losses.project(loss.authority)
-            if loss.authority in gone
-            else losses.user_in_project(loss.value, loss.authority)
-            for loss in found
-            if loss.kind == USER
-        }
+            elif loss.kind == ORIGIN:
+                topics.add(losses.origin(loss.value))
+            elif loss.authority in gone:
+                topics.add(losses.project(loss.authority))
+            else:
+                topics.add(losses.user_in_project(loss.value, loss.authority))
         if topics:
             return self.revocation.lose(sorted(topics), REASON, by=by)
         return self.revocation.sweep()

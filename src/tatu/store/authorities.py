@@ -235,7 +235,7 @@ class SqlAuthorities(Authorities):
             )
             for kind, value in connection.execute(query):
                 blocked[kind].add(value)
-            held: dict[str, set[str]] = {"user": set(), "host": set()}
+            held: dict[str, set[str]] = {"user": set(), "host": set(), "origin": set()}
             query = select(holds.c.kind, holds.c.value).where(holds.c.authority == authority_id)
             for kind, value in connection.execute(query):
                 held[kind].add(value)
@@ -246,6 +246,7 @@ class SqlAuthorities(Authorities):
             blocked_hosts=frozenset(blocked["host"]),
             held_users=frozenset(held["user"]),
             held_hosts=frozenset(held["host"]),
+            held_origins=frozenset(held["origin"]),
             mark=mark,
         )
 

@@ -28,12 +28,7 @@ class SqlHolds(Holds):
             new = {_key(one): one for one in held if _key(one) not in known}
             if new:
                 change.connection.execute(insert(table), [vars(one) for one in new.values()])
-                topics = [
-                    losses.user_in_project(one.value, one.authority)
-                    if one.kind == "user"
-                    else losses.host(one.authority, one.value)
-                    for one in new.values()
-                ]
+                topics = [_topic(one) for one in new.values()]
                 cut_off = change.cut_off(topics, event.action, event.at, swept=True)
                 change.append(event, held=_told(new.values()), **cut_off)
 
@@ -68,6 +63,16 @@ class SqlHolds(Holds):
             self._snapshots.forget()
 
 
+def _topic(one: Held) -> losses.Topic:
+    match one.kind:
+        case "user":
+            return losses.user_in_project(one.value, one.authority)
+        case "origin":
+            return losses.origin(one.value)
+        case _:
+            return losses.host(one.authority, one.value)
+
+
 def _key(one: Held | Row[Any]) -> tuple[str, str, str]:
     return one.authority, one.kind, one.value
 
@@ -81,7 +86,7 @@ def _is(one: Held) -> ColumnElement[bool]:
 
 
 def _told(held: Iterable[Held]) -> dict[str, list[str]]:
-    """Tell by authority what is held, as `user id` or `host id`."""
+    """Tell by authority what is held, as `user id`, say."""
     told: dict[str, list[str]] = {}
     for one in held:
         told.setdefault(one.authority, []).append(f"{one.kind} {one.value}")

@@ -9,6 +9,7 @@ from tatu.core import bearer, losses
 from tatu.core.audit import SYSTEM, Event
 from tatu.core.authority import KeyAlgorithm
 from tatu.core.errors import NotFound, Unauthenticated, Unavailable
+from tatu.core.identity import FEDERATION
 from tatu.drivers.identity.local import Local
 from tatu.ports import Assignment, BearerToken, Request, User, UserKey
 from tests.fakes.deployment import Key
@@ -170,6 +171,11 @@ def test_a_project_and_a_user_are_found_by_their_very_id(case):
             case.provider.user(absent)
         with pytest.raises(NotFound):
             case.provider.project(absent)
+
+
+@pytest.mark.parametrize("origin", ["", f"{FEDERATION}corp"])
+def test_what_was_not_lent_always_stands(case, origin):
+    case.provider.lent("id-ann", origin)
 
 
 def test_all_projects_are_listed_with_their_state(case):

@@ -11,7 +11,7 @@ from oslo_config import cfg
 
 from tatu import bootstrap, config
 from tatu.core.errors import Malformed, NotFound, Unauthenticated, Unavailable
-from tatu.core.identity import FEDERATION
+from tatu.core.identity import APPLICATION_CREDENTIAL, FEDERATION, TRUST
 from tatu.drivers import loading
 from tatu.drivers.identity import keystone as driver
 from tatu.drivers.identity import keystone_listings
@@ -229,6 +229,37 @@ def test_an_allowed_trust_is_the_origin_and_the_end(case, deployment):
     assert (identity.origin, identity.ends_by) == ("trust:9", until)
 
 
+LOANS = [(APPLICATION_CREDENTIAL, "application_credential"), (TRUST, "trust")]
+
+
+@pytest.mark.parametrize(("prefix", "kind"), LOANS)
+def test_what_was_lent_stands_until_keystone_says_that_it_is_no_more(
+    provider, keystone, prefix, kind
+):
+    keystone.lend(kind, "7", None)
+    provider.lent("id-ann", f"{prefix}7")
+    with pytest.raises(NotFound):
+        provider.lent("id-ann", f"{prefix}8")
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (404, "The resource could not be found."),
+        (404, "Could not find user: id-ann."),
+        (403, "You are not authorized to perform the requested action."),
+        (500, "Could not find Application Credential: 7."),
+    ],
+)
+def test_no_other_answer_is_the_end_of_what_was_lent(provider, keystone, status, message):
+    error = {"error": {"code": status, "message": message, "title": "x"}}
+    for path in ("/users/id-ann/application_credentials/7", "/OS-TRUST/trusts/7"):
+        keystone.answers[path] = status, error
+    for prefix, _ in LOANS:
+        with pytest.raises(Unavailable):
+            provider.lent("id-ann", f"{prefix}7")
+
+
 # --- what is not believed -------------------------------------------------------------------
 
 
@@ -241,6 +272,8 @@ def asks(provider, keystone):
         lambda: provider.project("nothing"),
         lambda: provider.effective_roles("id-ann", "blue"),
         lambda: provider.effective_roles("nobody", "blue"),
+        lambda: provider.lent("id-ann", f"{APPLICATION_CREDENTIAL}7"),
+        lambda: provider.lent("id-ann", f"{TRUST}7"),
         lambda: list(provider.projects()),
         lambda: provider.holders("blue"),
         lambda: provider.authenticate(request(keystone.token("ann", "blue"))),
@@ -293,6 +326,46 @@ def test_while_keystone_hangs_one_waits_for_it_and_all_others_are_told_at_once(p
         keystone.hangs.set()
         waiting.result(10)
     provider.user("id-ann")
+
+
+LISTED = {
+    "roles": lambda reader: reader.roles(),
+    "projects": lambda reader: list(reader.projects()),
+    "domains": lambda reader: list(reader.domains()),
+    "users": lambda reader: list(reader.users("default")),
+    "assignments": lambda reader: reader.assignments("blue"),
+}
+
+
+def has_two(keystone, what, path):
+    """Let a list have two pages, if it has but one."""
+    if what == "domains":
+        keystone.answers[path] = (200, {what: [{"id": "default"}], "truncated": True})
+    keystone.page = 1
+
+
+@pytest.mark.parametrize("what", LISTED)
+def test_a_list_that_is_cut_off_is_no_shorter_one(provider, keystone, what):
+    keystone.links = False
+    has_two(keystone, what, f"/{what}")
+    with pytest.raises(Unavailable, match="cut off"):
+        LISTED[what](provider.reader)
+
+
+@pytest.mark.parametrize("what", ["roles", "projects", "users"])
+def test_a_list_of_many_pages_is_read_to_its_end(provider, keystone, what):
+    found = LISTED[what](provider.reader)
+    keystone.page = 1
+    assert len(found) > 1
+    assert LISTED[what](provider.reader) == found
+
+
+@pytest.mark.parametrize("what", ["roles", "projects", "users", "assignments"])
+def test_a_list_that_begins_anew_where_it_should_go_on_is_no_answer(provider, keystone, what):
+    """As one of roles does in Keystone 30, whose store takes no marker."""
+    keystone.page, keystone.goes_on = 1, False
+    with pytest.raises(Unavailable, match="cut off"):
+        LISTED[what](provider.reader)
 
 
 GONE = {"error": {"code": 404, "message": "Could not find user: nobody.", "title": "Not Found"}}

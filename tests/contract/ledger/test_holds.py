@@ -42,6 +42,11 @@ def test_what_is_being_made_for_a_held_user_is_not_recorded(blue):
     blue.holds.hold([held("db", kind="host")], event())
     with pytest.raises(PermissionEnded):
         blue.certificates.record(host_certificate(3, mark=mark), event())
+    blue.holds.hold([held("trust:9", kind="origin")], event())
+    assert blue.authorities.snapshot("blue").held_origins == {"trust:9"}
+    lent = frozenset({losses.origin("trust:9")})
+    with pytest.raises(PermissionEnded):
+        blue.certificates.record(user_certificate(4, mark=mark, topics=lent), event())
     assert blue.cut_offs.unswept() == ()  # nothing is revoked by it
     mark = blue.cut_offs.mark()
     others = frozenset({losses.user_in_project("u2", "blue")})

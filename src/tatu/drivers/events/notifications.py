@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tatu.core.errors import Malformed
+from tatu.core.identity import APPLICATION_CREDENTIAL, TRUST
 from tatu.core.notices import Notice, NoticeKind
 
 Payload = Mapping[str, Any]
@@ -41,7 +42,7 @@ def _changed(kind: NoticeKind) -> Callable[[Payload, str], Iterator[Notice]]:
 
 def _origin(prefix: str) -> Callable[[Payload, str], Iterator[Notice]]:
     def reader(payload: Payload, message: str) -> Iterator[Notice]:
-        origin = f"{prefix}:{_text(payload, 'resource_info')}"
+        origin = f"{prefix}{_text(payload, 'resource_info')}"
         yield Notice(kind=NoticeKind.ORIGIN_DELETED, id=origin, message=message)
 
     return reader
@@ -183,8 +184,8 @@ _READERS: Mapping[str, Callable[[Payload, str], Iterator[Notice]]] = {
     **{f"identity.{name}": _changed(kind) for name, kind in _KEYSTONE.items()},
     "identity.group.updated": _group,
     "identity.role_assignment.deleted": _assignment,
-    "identity.application_credential.deleted": _origin("application-credential"),
-    "identity.OS-TRUST:trust.deleted": _origin("trust"),
+    "identity.application_credential.deleted": _origin(APPLICATION_CREDENTIAL),
+    "identity.OS-TRUST:trust.deleted": _origin(TRUST),
     **{f"instance.{name}": _instance(kind) for name, kind in _NOVA.items()},
     "instance.update": _renamed,
     "floatingip.create.end": _floating_ip,

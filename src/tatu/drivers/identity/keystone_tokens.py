@@ -10,7 +10,7 @@ from keystonemiddleware import auth_token  # type: ignore[import-untyped]
 from msgspec import Struct, field
 
 from tatu.core.errors import NotFound, Unauthenticated, Unavailable
-from tatu.core.identity import FEDERATION, Role
+from tatu.core.identity import APPLICATION_CREDENTIAL, FEDERATION, TRUST, Role
 from tatu.drivers.identity.keystone_reader import Reader
 from tatu.ports import Request
 
@@ -112,9 +112,9 @@ class Token(Struct):
     def origin(self) -> str:
         """What else the token dies with, as `Identity.origin` has it."""
         if self.trust is not None:
-            return f"trust:{self.trust.id}"
+            return f"{TRUST}{self.trust.id}"
         if self.application_credential is not None:
-            return f"application-credential:{self.application_credential.id}"
+            return f"{APPLICATION_CREDENTIAL}{self.application_credential.id}"
         if self.user.federation is not None:
             return f"{FEDERATION}{self.user.federation.identity_provider.id}"
         return ""
