@@ -359,6 +359,21 @@ def test_nobody_gets_a_certificate_for_another_user_or_of_another_project(unchan
         )
 
 
+def test_who_asks_for_what_is_anothers_is_written_down(wire):
+    body = {"host_id": HEX, "auth_id": OTHER, "hostname": "web"}
+    wire.certificate("member", user_id=who("manager"))
+    wire.certificate("member", auth_id=OTHER)
+    wire.call("POST", "/v1/hosttokens", who("manager"), json=body)
+    found = wire.call("GET", "/v2/audit-events?after=0&limit=1000", who("manager")).json
+    told = [json.loads(item["body"]) for item in found["items"]]
+    denied = [event for event in told if event["action"] == "request.denied"]
+    assert [(event["actor"]["id"], event["subject"]) for event in denied] == [
+        (who("member"), "POST /v1/usercerts"),
+        (who("member"), "POST /v1/usercerts"),
+        (who("manager"), "POST /v1/hosttokens"),
+    ]
+
+
 def test_a_reader_gets_no_certificate(unchanged):
     assert refusal(unchanged.certificate("reader"))[0] == 403
 

@@ -9,6 +9,7 @@ from tatu.api.v1.door import Refused, refused
 from tatu.api.v1.ids import spellings, undashed
 from tatu.core.authority import Authority
 from tatu.core.errors import Denied
+from tatu.service.audit import append_some, event
 
 ALL_PROJECTS = "X-Auth-All-Projects"
 ONE_PROJECT = "X-Auth-Sudo-Project-Id"
@@ -35,7 +36,23 @@ def is_own(call: Call, project_id: str) -> bool:
 def check_own(call: Call, project_id: str) -> None:
     """Raise `Denied` for another project than the token's, if not by an administrator."""
     if not is_own(call, project_id) and call.scope is not None:
-        raise Denied("auth_id is not the project of the token")
+        raise denied(call, "auth_id is not the project of the token")
+
+
+def denied(call: Call, reason: str) -> Denied:
+    """Return the refusal of what names somebody else's, written down some times."""
+    caller = call.caller
+    told = event(
+        "request.denied",
+        by=caller,
+        at=call.parts.clock(),
+        subject=f"{call.request.method} {call.request.uri_template}",
+        authority=caller.project,
+        request_id=call.request_id,
+        reason=reason,
+    )
+    append_some(call.parts.ledger, told, caller.issuer, caller.subject, told.subject)
+    return Denied(reason)
 
 
 def authority(call: Call, project_id: str) -> Authority:

@@ -13,7 +13,7 @@ from tatu.api.v1 import lists, scope, shown
 from tatu.api.v1.door import refused
 from tatu.api.v1.ids import AnyId, spellings, undashed
 from tatu.core.certificate import CertificateType
-from tatu.core.errors import Denied, NotFound
+from tatu.core.errors import NotFound
 from tatu.core.keys import PublicKey
 from tatu.core.policy import Wanted
 from tatu.ports import CertificateFilter, LedgerCertificate
@@ -38,9 +38,9 @@ def create(call: Call, body: UserCertificateRequest) -> dict[str, Any]:
     """
     caller, issuance = call.caller, call.parts.issuance
     if undashed(body.user_id) != undashed(caller.subject):
-        raise Denied("user_id is not the user of the token")
+        raise scope.denied(call, "user_id is not the user of the token")
     if not scope.is_own(call, body.auth_id):
-        raise Denied("auth_id is not the project of the token")
+        raise scope.denied(call, "auth_id is not the project of the token")
     certificates.count(call)
     authority = scope.authority(call, body.auth_id).id
     key = PublicKey.parse(body.pub_key)
