@@ -39,6 +39,8 @@ class FakeKeystone(BaseAdapter):
         self.own_scope = {"system": {"all": True}}
         self.domain_enabled = True
         self.page = 1000
+        self.links = True  # a list that is cut off says where it goes on
+        self.goes_on = True
         self._directory = directory
         self._tokens = {}
         self._ends = {}
@@ -116,14 +118,16 @@ class FakeKeystone(BaseAdapter):
             case ["domains", _]:
                 answer = 200, {"domain": self._domain()}
             case ["domains"]:
-                answer = 200, {"domains": [self._domain()]}
+                answer = 200, self._cut("domains", [self._domain()], query)
             case ["users" | "projects" as many]:
-                answer = self._page(many, query)
+                found = [_record(each) for each in every(getattr(self._directory, many))]
+                answer = 200, self._cut(many, found, query)
             case ["roles"]:
                 roles = [{"id": r.id, "name": r.name} for r in self._directory.roles()]
-                answer = 200, {"roles": [*roles, {"id": "x", "name": "x", "domain_id": "far"}]}
+                roles.append({"id": "x", "name": "x", "domain_id": "far"})
+                answer = 200, self._cut("roles", roles, query)
             case ["role_assignments"]:
-                answer = 200, {"role_assignments": self._assigned(query)}
+                answer = 200, self._cut("role_assignments", self._assigned(query), query)
             case ["users", _, "application_credentials", ident]:
                 answer = self._lent("application_credential", ident)
             case ["OS-TRUST", "trusts", ident]:
@@ -176,15 +180,17 @@ class FakeKeystone(BaseAdapter):
             return 404, _error(f"Could not find {noun}: {ident}.")
         return 200, {noun: _record(found)}
 
-    def _page(self, many, query):
-        found = [_record(each) for each in every(getattr(self._directory, many))]
-        after = (
-            [each["id"] for each in found].index(query["marker"]) + 1 if "marker" in query else 0
-        )
-        page = found[after : after + min(self.page, int(query["limit"]))]
-        more = after + len(page) < len(found)
-        links = {"next": f"{URL}/{many}?marker=whatever" if more else None}
-        return 200, {many: page, "links": links}
+    def _cut(self, many, found, query):
+        after = 0
+        if "marker" in query and self.goes_on:
+            after = [each["id"] for each in found].index(query["marker"]) + 1
+        page = found[after : after + min(self.page, int(query.get("limit", 1000)))]
+        answer = {many: page, "links": {"next": None, "self": f"{URL}/{many}"}}
+        if after + len(page) < len(found):
+            answer["truncated"] = True
+            if self.links:
+                answer["links"]["next"] = f"{URL}/{many}?marker=whatever"
+        return answer
 
     def _assigned(self, query):
         project = query["scope.project.id"]

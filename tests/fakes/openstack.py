@@ -12,7 +12,10 @@ PAGE = 2
 
 
 class FakeOpenStack:
-    """Servers of projects, with ports and floating IPs; `lies` are answers by the start of a path."""
+    """Servers of projects, with ports and floating IPs; `lies` are answers by the start of a path.
+
+    Of paths that begin with `away` nothing is answered; of those with `hanging`, once `answers` is set.
+    """
 
     def __init__(self) -> None:
         self.servers: dict[str, dict] = {}
@@ -21,6 +24,8 @@ class FakeOpenStack:
         self.projects = {"service", "blue", "red"}
         self.lies: dict[str, tuple[int, bytes]] = {}
         self.asked: list[str] = []
+        self.away = self.hanging = "nothing"
+        self.reached, self.answers = threading.Event(), threading.Event()
         self._tokens: dict[str, str] = {}
         cloud = self
 
@@ -28,11 +33,14 @@ class FakeOpenStack:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                cloud.asked.append(self.path)
+                if cloud._ask(self):
+                    return
                 self._send(*cloud._answer(self.path, self.headers.get("X-Auth-Token", "")))
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if cloud._ask(self):
+                    return
                 status, answer, token = cloud._sign_in(body)
                 self._send(status, answer, token)
 
@@ -52,6 +60,15 @@ class FakeOpenStack:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
+
+    def _ask(self, request: BaseHTTPRequestHandler) -> bool:
+        """Note what is asked, and tell whether the connection breaks."""
+        self.asked.append(request.path)
+        if request.path.startswith(self.hanging):
+            self.reached.set()
+            self.answers.wait(30)
+        request.close_connection = request.path.startswith(self.away)
+        return request.close_connection
 
     def close(self) -> None:
         self._server.shutdown()

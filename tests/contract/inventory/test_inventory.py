@@ -1,5 +1,7 @@
 """What every inventory keeps: the fake, and Nova's over HTTP. `tests/openstack` has the real one."""
 
+import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -25,21 +27,24 @@ def cloud():
 
 
 @pytest.fixture
-def nova(cloud):
-    def into(project):
-        return v3.Password(
-            auth_url=f"{cloud.url}/v3",
-            username="tatu",
-            user_domain_id="d",
-            password="secret-of-tatu",
-            project_id=project,
-        )
+def into(cloud):
+    """How Tatu's user signs in to a project."""
+    return lambda project: v3.Password(
+        auth_url=f"{cloud.url}/v3",
+        username="tatu",
+        user_domain_id="d",
+        password="secret-of-tatu",
+        project_id=project,
+    )
 
+
+WHERE = {"interface": "public", "region_name": None}
+
+
+@pytest.fixture
+def nova(into):
     return Nova(
-        session=Session(timeout=5),
-        auth=into("service"),
-        sign_ins=SignIns(into),
-        where={"interface": "public", "region_name": None},
+        session=Session(timeout=5), auth=into("service"), sign_ins=SignIns(into), where=WHERE
     )
 
 
@@ -178,10 +183,11 @@ def test_a_project_that_lets_us_not_in_is_no_absence(cloud, nova):
         nova.instance(A, project="blue")
 
 
-def test_a_token_of_another_project_proves_no_absence(cloud, nova):
+def test_a_token_of_another_project_proves_no_absence(into):
     """As an application credential would give it, whatever project is asked for."""
-    elsewhere = SignIns(lambda project: nova.auth)
-    found = Nova(session=nova.session, auth=nova.auth, sign_ins=elsewhere, where=nova.where)
+    own = into("service")
+    elsewhere = SignIns(lambda project: own)
+    found = Nova(session=Session(timeout=5), auth=own, sign_ins=elsewhere, where=WHERE)
     with pytest.raises(Unavailable, match="another project"):
         found.instance(A, project="blue")
 
@@ -207,9 +213,54 @@ def test_a_cloud_that_is_away_is_no_answer(cloud, nova):
     cloud.close = lambda: None
 
 
-def test_the_sign_ins_that_were_used_last_are_kept(nova):
+@pytest.mark.parametrize("part", ["/compute", "/network", "/v3"])
+def test_while_a_service_hangs_one_waits_for_it_and_all_others_are_told_at_once(cloud, nova, part):
+    cloud.put(A, created=BUILT, addresses=["10.0.0.5"])
+    cloud.put(B, created=BUILT, addresses=["10.0.0.6"], project="red")
+    cloud.away = part
+    with pytest.raises(Unavailable):
+        nova.instance(A, project="blue")
+    cloud.away, cloud.hanging = "nothing", part
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(nova.instance, A, project="blue")
+        try:
+            assert cloud.reached.wait(10)
+            asked = len([path for path in cloud.asked if path.startswith(part)])
+            for server, project in ((A, "blue"), (B, "red")):
+                with pytest.raises(Unavailable, match="does not answer"):
+                    nova.instance(server, project=project)
+            assert len([path for path in cloud.asked if path.startswith(part)]) == asked
+        finally:
+            cloud.answers.set()
+        waiting.result(10)
+    nova.instance(B, project="red")
+
+
+def test_a_token_that_is_good_yet_needs_no_keystone(cloud, nova):
+    cloud.put(A, created=BUILT, addresses=["10.0.0.5"])
+    nova.instance(A, project="blue")
+    cloud.away = "/v3"
+    with pytest.raises(Unavailable):
+        nova.instance(A, project="red")
+    assert nova.instance(A, project="blue").id == A
+
+
+@pytest.mark.parametrize("what", ["ports", "floatingips"])
+def test_a_list_of_addresses_that_neutron_cuts_off_is_no_answer(cloud, nova, what):
+    cloud.put(A, created=BUILT, addresses=["10.0.0.5"])
+    links = [{"rel": "next", "href": "https://neutron.example"}]
+    whole = json.dumps({what: cloud.ports if what == "ports" else []}).encode()
+    cut_off = json.dumps({what: json.loads(whole)[what], f"{what}_links": links}).encode()
+    cloud.lies[f"/network/v2.0/{what}"] = (200, whole)
+    assert nova.instance(A, project="blue").addresses == ("10.0.0.5",)
+    cloud.lies[f"/network/v2.0/{what}"] = (200, cut_off)
+    with pytest.raises(Unavailable, match="all addresses"):
+        nova.instance(A, project="blue")
+
+
+def test_the_sign_ins_that_were_used_last_are_kept(into):
     made = []
-    kept = SignIns(lambda project: made.append(project) or nova.auth)
+    kept = SignIns(lambda project: made.append(project) or into(project))
     for n in range(300):
         kept.of(f"p{n}")
     kept.of("p299")

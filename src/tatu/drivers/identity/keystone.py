@@ -7,15 +7,14 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
-from keystoneauth1 import exceptions, loading
-from keystoneauth1.identity import BaseIdentityPlugin
+from keystoneauth1 import loading
 from oslo_config import cfg
 
 from tatu.core.errors import Malformed, NotFound, Unauthenticated
 from tatu.core.identity import APPLICATION_CREDENTIAL, TRUST, Identity, Role
+from tatu.drivers import openstack
 from tatu.drivers.identity import keystone_tokens
 from tatu.drivers.identity.keystone_listings import Listings, Roles
 from tatu.drivers.identity.keystone_reader import Reader
@@ -27,8 +26,6 @@ from tatu.ports import Clock, CutOffs, IdentityProvider, Project, Request, User
 SECTION = "identity_keystone"
 LOG = structlog.get_logger("tatu.identity")
 REMEMBERED = timedelta(seconds=60)
-
-_TIMEOUT = 5.0  # seconds to connect, and between two reads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,37 +169,20 @@ def _digest(*parts: str) -> str:
 
 
 def _prepare(conf: cfg.ConfigOpts) -> None:
-    """Register what the way of signing in reads."""
-    section = _auth_section(conf)
-    loading.register_auth_conf_options(conf, section)
-    name = conf[section].auth_type
-    if not name:
-        raise Malformed(f"[{section}] auth_type is required: how Tatu's own user signs in")
-    try:
-        loader: loading.BaseLoader[Any] = loading.get_plugin_loader(name)
-    except exceptions.NoMatchingPlugin as error:
-        raise Malformed(f"[{section}] auth_type = {name}: there is no such plugin") from error
-    conf.register_opts(loading.get_auth_plugin_conf_options(loader), group=section)
+    openstack.prepare(conf, SECTION)
 
 
 def _build(
     options: cfg.ConfigOpts.GroupAttr, *, conf: cfg.ConfigOpts, cut_offs: CutOffs, clock: Clock
 ) -> Keystone:
-    try:
-        auth = loading.load_auth_from_conf_options(conf, SECTION)
-    except exceptions.ClientException as error:
-        raise Malformed(f"[{_auth_section(conf)}] {error}") from error
-    if not isinstance(auth, BaseIdentityPlugin):
-        raise Malformed(f"[{_auth_section(conf)}] auth_type asks no Keystone")
+    auth = openstack.sign_in(conf, SECTION)
     if options.insecure:
         LOG.warning("insecure", section=SECTION, what="Keystone's certificate is not checked")
     url = options.www_authenticate_uri or auth.auth_url
     if not url:
-        raise Malformed(f"[{_auth_section(conf)}] auth_url is required: where Keystone is")
-    session = loading.load_session_from_conf_options(
-        conf, SECTION, timeout=options.timeout or _TIMEOUT
-    )
-    reader = Reader(session=session, auth=auth)
+        section = openstack.auth_section(conf, SECTION)
+        raise Malformed(f"[{section}] auth_url is required: where Keystone is")
+    reader = Reader(session=openstack.session(conf, SECTION), auth=auth)
     policy = Policy(
         allow_trust_tokens=options.allow_trust_tokens,
         sign_in_methods=frozenset(options.sign_in_methods),
@@ -216,10 +196,6 @@ def _build(
         cut_offs=cut_offs,
         clock=clock,
     )
-
-
-def _auth_section(conf: cfg.ConfigOpts) -> str:
-    return conf[SECTION].auth_section or SECTION
 
 
 OPTIONS = (

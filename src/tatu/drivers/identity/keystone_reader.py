@@ -5,32 +5,30 @@ asked for, and only by a token that sees the whole system: with a token of anoth
 a proxy that has lost its way, everything would be absent.
 """
 
-import dataclasses
-import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
-import msgspec
+from keystoneauth1 import exceptions
 from keystoneauth1.identity import BaseIdentityPlugin
 from keystoneauth1.plugin import AUTH_INTERFACE
 from keystoneauth1.session import Session
 from msgspec import Struct, field
 
-from tatu.core.errors import NotFound, Unavailable
+from tatu.core.errors import Unavailable
 from tatu.core.identity import Role
-from tatu.drivers.identity.keystone_line import Line
+from tatu.drivers.openstack import Line, Service, SignIn, aware
 
 ACCESS_RULES = "1"
 """The version of access rules that whoever asks with it promises to enforce."""
 
 _WHERE = {"interface": AUTH_INTERFACE, "version": (3,)}
-_RETRIES = 1  # of a connection that was closed just then
-_PAGE = 1000
-_OK = 200
-_NOT_FOUND = 404
+_PAGE = "1000"
+
+
+T = TypeVar("T")
+N_co = TypeVar("N_co", bound="_Named", covariant=True)
 
 
 class UserRecord(Struct):
@@ -78,6 +76,10 @@ class AssignmentRecord(Struct):
 class _Expiring(Struct):
     expires_at: datetime | None = None
 
+    @property
+    def ends(self) -> datetime | None:
+        return None if self.expires_at is None else aware(self.expires_at)
+
 
 class _User(Struct):
     user: UserRecord
@@ -103,52 +105,51 @@ class _Links(Struct):
     next: str | None = None
 
 
-class _Page(Struct):
+class _Page(Struct, kw_only=True):
     links: _Links = field(default_factory=_Links)
+    truncated: bool = False
 
 
 class _Users(_Page, kw_only=True):
-    users: list[UserRecord]
+    items: list[UserRecord] = field(name="users")
 
 
 class _Projects(_Page, kw_only=True):
-    projects: list[ProjectRecord]
+    items: list[ProjectRecord] = field(name="projects")
 
 
 class _Domains(_Page, kw_only=True):
-    domains: list[DomainRecord]
+    items: list[DomainRecord] = field(name="domains")
 
 
-class _Roles(Struct):
-    roles: list[_RoleRecord]
+class _Roles(_Page, kw_only=True):
+    items: list[_RoleRecord] = field(name="roles")
 
 
-class _Assignments(Struct):
-    role_assignments: list[AssignmentRecord]
+class _Assignments(_Page, kw_only=True):
+    items: list[AssignmentRecord] = field(name="role_assignments")
 
 
-class _Error(Struct):
-    code: int
-    message: str
+class _Named(Protocol):
+    @property
+    def id(self) -> str: ...
 
 
-class _Failure(Struct):
-    error: _Error
+class _Paged(Protocol[N_co]):
+    links: _Links
+    truncated: bool
+
+    @property
+    def items(self) -> Sequence[N_co]: ...
 
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
 class Reader:
     """Asks Keystone; every method raises `Unavailable` for what is no answer."""
 
-    session: Session
-    auth: BaseIdentityPlugin
-    _line: Line = dataclasses.field(default_factory=Line, init=False, repr=False)
-    _signing_in: threading.Lock = dataclasses.field(
-        default_factory=threading.Lock, init=False, repr=False
-    )
+    def __init__(self, *, session: Session, auth: BaseIdentityPlugin) -> None:
+        line = Line("Keystone")
+        self._sign_in = SignIn(auth, line)
+        self._keystone = Service(name="Keystone", session=session, line=line, where=_WHERE)
 
     def token(self, token: str) -> Mapping[str, Any]:
         """Return what Keystone says of a caller's token. Raises `NotFound` when it is worthless.
@@ -174,16 +175,16 @@ class Reader:
         """Return when an application credential expires, None for never. Raises `NotFound`."""
         path = f"/users/{_quoted(user)}/application_credentials/{_quoted(credential)}"
         found = self._ask(path, _ApplicationCredential, credential)
-        return _aware(found.application_credential.expires_at)
+        return found.application_credential.ends
 
     def trust_ends(self, trust: str) -> datetime | None:
         """Return when a trust expires, None for never. Raises `NotFound`."""
         found = self._ask(f"/OS-TRUST/trusts/{_quoted(trust)}", _Trust, trust)
-        return _aware(found.trust.expires_at)
+        return found.trust.ends
 
     def roles(self) -> frozenset[Role]:
         """Return the roles of the whole cloud; those of one domain count nowhere (S5)."""
-        found = self._ask("/roles", _Roles).roles
+        found = self._pages("/roles", _Roles)
         return frozenset(Role(id=r.id, name=r.name) for r in found if r.domain_id is None)
 
     def roles_of(self, user: str, project: str) -> frozenset[Role]:
@@ -202,39 +203,44 @@ class Reader:
         """
         return self._assignments(project, {"scope.project.id": project})
 
-    def projects(self) -> Iterator[ProjectRecord]:
+    def projects(self) -> Iterable[ProjectRecord]:
         """Yield all projects."""
-        marker = ""
-        while True:
-            page = self._ask(_page("/projects", marker), _Projects)
-            yield from page.projects
-            if not (page.links.next and page.projects):
-                return
-            marker = page.projects[-1].id
+        return self._pages("/projects", _Projects, limit=_PAGE)
 
-    def domains(self) -> Iterator[DomainRecord]:
+    def domains(self) -> Iterable[DomainRecord]:
         """Yield all domains."""
-        marker = ""
-        while True:
-            page = self._ask(_page("/domains", marker), _Domains)
-            yield from page.domains
-            if not (page.links.next and page.domains):
-                return
-            marker = page.domains[-1].id
+        return self._pages("/domains", _Domains, limit=_PAGE)
 
-    def users(self, domain: str) -> Iterator[UserRecord]:
+    def users(self, domain: str) -> Iterable[UserRecord]:
         """Yield all users of a domain: each may have a directory of its own."""
-        marker = ""
-        while True:
-            page = self._ask(_page("/users", marker, domain_id=domain), _Users)
-            yield from page.users
-            if not (page.links.next and page.users):
-                return
-            marker = page.users[-1].id
+        return self._pages("/users", _Users, limit=_PAGE, domain_id=domain)
 
     def _assignments(self, project: str, query: Mapping[str, str]) -> list[AssignmentRecord]:
+        """Return assignments, which come whole: they have no ids to go on after."""
         path = f"/role_assignments?{urlencode({**query, 'effective': 'true'})}"
-        return self._ask(path, _Assignments, project).role_assignments
+        found = self._ask(path, _Assignments, project)
+        if found.truncated or found.links.next:
+            raise _cut_off("/role_assignments")
+        return found.items
+
+    def _pages(self, path: str, shape: type[_Paged[N_co]], **query: str) -> Iterator[N_co]:
+        """Yield what is listed, page by page.
+
+        A list that is cut off, or that begins anew where it should go on, is no answer: what is
+        missing in it would be taken for gone.
+        """
+        marker: dict[str, str] = {}
+        seen: set[str] = set()
+        while True:
+            page = self._ask(f"{path}?{urlencode({**query, **marker})}", shape)
+            ids = {each.id for each in page.items}
+            if (page.truncated and not page.links.next) or not seen.isdisjoint(ids):
+                raise _cut_off(path)
+            yield from page.items
+            if not (page.links.next and page.items):
+                return
+            seen |= ids
+            marker = {"marker": page.items[-1].id}
 
     def _ask(
         self,
@@ -244,67 +250,22 @@ class Reader:
         headers: Mapping[str, str] | None = None,
     ) -> T:
         """GET a path; a 404 is believed when it speaks of what is `named`, of None never."""
-        with self._line.asking() as tries:
-            self._sign_in(tries=tries)
-            # What answers elsewhere is not Keystone, and must not get a token.
-            answer = self.session.get(
-                path,
-                auth=self.auth,
-                endpoint_filter=_WHERE,
-                headers=dict(headers or {}),
-                connect_retries=_RETRIES,
-                raise_exc=False,
-                redirect=False,
-            )
-        if answer.status_code == _NOT_FOUND and _is_absence(answer.content, named):
-            raise NotFound(f"Keystone has none of the id {named!r}")
-        if answer.status_code != _OK:
-            raise Unavailable(f"Keystone answered {answer.status_code} to Tatu's own user")
         try:
-            return msgspec.json.decode(answer.content, type=shape)
-        except msgspec.DecodeError as error:
-            raise Unavailable(f"Keystone's answer cannot be read: {error}") from error
-
-    def _sign_in(self, *, tries: bool) -> None:
-        """Have a token that sees the whole system. Raises `Unavailable` for one of another scope.
-
-        keystoneauth lets one caller after the other sign in, each in the full time: of those who
-        queue up, the first that fails speaks for all.
-        """
-        with self._signing_in:
-            if self._line.broken and not tries:
-                raise Unavailable("Keystone does not let Tatu's own user sign in")
-            access = self.auth.get_access(self.session)
+            access = self._sign_in.access(self._keystone.session)
+        except exceptions.Unauthorized as error:
+            raise Unavailable("Keystone does not let Tatu's own user sign in") from error
         if not access.system_scoped:
             raise Unavailable(
                 "Tatu's own token is not scoped to the system: Keystone would hide from it what"
                 " is there (set system_scope = all)"
             )
+        auth = self._sign_in.auth
+        return self._keystone.get(path, shape, auth=auth, named=named, headers=headers)
 
 
-def _is_absence(body: bytes, named: str | None) -> bool:
-    """Tell whether a 404 is Keystone's word on this very thing, and not a lost path."""
-    if named is None:
-        return False
-    try:
-        error = msgspec.json.decode(body, type=_Failure).error
-    except msgspec.DecodeError:
-        return False
-    if error.code != _NOT_FOUND:
-        return False
-    # A path that leads nowhere is told with the address, in which the id stands, too.
-    return not named or (named in error.message and f"/{named}" not in error.message)
+def _cut_off(path: str) -> Unavailable:
+    return Unavailable(f"Keystone's list at {path} is cut off")
 
 
 def _quoted(name: str) -> str:
     return quote(name, safe="")
-
-
-def _page(path: str, marker: str, **query: str) -> str:
-    more = {"marker": marker} if marker else {}
-    return f"{path}?{urlencode({**query, 'limit': _PAGE, **more})}"
-
-
-def _aware(time: datetime | None) -> datetime | None:
-    """Return a time as UTC; Keystone leaves that unsaid."""
-    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time

@@ -9,34 +9,30 @@ An absence is believed only from Nova itself, in its answer about the very id.
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-import msgspec
 from keystoneauth1 import exceptions, loading
 from keystoneauth1.identity import BaseIdentityPlugin
 from keystoneauth1.session import Session
 from msgspec import Struct
 from oslo_config import cfg
 
-from tatu.core.errors import Malformed, NotFound, Unavailable
+from tatu.core.errors import Unavailable
+from tatu.drivers import openstack
 from tatu.drivers.loading import Driver
+from tatu.drivers.openstack import Line, Service, SignIn, aware
 from tatu.ports import Instance, Inventory
 
 SECTION = "inventory_nova"
 
-_TIMEOUT = 5.0  # seconds to connect, and between two reads
-_RETRIES = 1  # of a connection that was closed just then
 _COMPUTE = "compute 2.90"
 """The first version that tells whoever may see a server its hostname (Nova of Yoga)."""
 
 _OWNER = "compute:"
 _PAGE = 1000
 _SIGN_INS = 256
-_OK = 200
-_NOT_FOUND = 404
 
 
 class _Server(Struct, rename={"hostname": "OS-EXT-SRV-ATTR:hostname"}):
@@ -79,8 +75,13 @@ class _Port(Struct):
     fixed_ips: Sequence[_FixedIp]
 
 
+class _Link(Struct):
+    rel: str
+
+
 class _Ports(Struct):
     ports: Sequence[_Port]
+    ports_links: Sequence[_Link] = ()
 
 
 class _FloatingIp(Struct):
@@ -89,15 +90,7 @@ class _FloatingIp(Struct):
 
 class _FloatingIps(Struct):
     floatingips: Sequence[_FloatingIp]
-
-
-class _Error(Struct):
-    code: int
-    message: str
-
-
-class _Failure(Struct, rename="camel"):
-    item_not_found: _Error
+    floatingips_links: Sequence[_Link] = ()
 
 
 T = TypeVar("T")
@@ -108,20 +101,24 @@ class SignIns:
 
     def __init__(self, sign_in: Callable[[str], BaseIdentityPlugin]) -> None:
         self._sign_in = sign_in
-        self._kept: OrderedDict[str, BaseIdentityPlugin] = OrderedDict()
+        self._keystone = Line("Keystone")
+        self._kept: OrderedDict[str, SignIn] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, project: str) -> BaseIdentityPlugin:
+    def of(self, project: str) -> SignIn:
         """Return what gets tokens of a project."""
         with self._lock:
-            found = self._kept.pop(project, None) or self._sign_in(project)
+            found = self._kept.pop(project, None) or self.by(self._sign_in(project))
             self._kept[project] = found
             if len(self._kept) > _SIGN_INS:
                 self._kept.popitem(last=False)
             return found
 
+    def by(self, auth: BaseIdentityPlugin) -> SignIn:
+        """Return what signs in by a plugin."""
+        return SignIn(auth, self._keystone)
 
-@dataclass(frozen=True, kw_only=True)
+
 class Nova(Inventory):
     """Asks Nova what there is, and Neutron for its addresses.
 
@@ -129,27 +126,48 @@ class Nova(Inventory):
     project of its own, in which it may list all servers by their ids.
     """
 
-    session: Session
-    auth: BaseIdentityPlugin
-    sign_ins: SignIns
-    where: Mapping[str, Any] = field(default_factory=dict)
+    def __init__(
+        self,
+        *,
+        session: Session,
+        auth: BaseIdentityPlugin,
+        sign_ins: SignIns,
+        where: Mapping[str, Any],
+    ) -> None:
+        self._session = session
+        self._own = sign_ins.by(auth)
+        self._sign_ins = sign_ins
+        self._nova = Service(
+            name="Nova",
+            session=session,
+            line=Line("Nova"),
+            where={**where, "service_type": "compute"},
+            absence="itemNotFound",
+            headers={"OpenStack-API-Version": _COMPUTE},
+        )
+        self._neutron = Service(
+            name="Neutron",
+            session=session,
+            line=Line("Neutron"),
+            where={**where, "service_type": "network", "version": (2,)},
+        )
 
     def instance(self, instance_id: str, *, project: str) -> Instance:
         """Return an instance; it was built when it was created, or when its rebuild began."""
-        auth = self.sign_ins.of(project)
-        self._check_scope(auth, project)
+        auth = self._into(project)
         path = f"/servers/{quote(instance_id, safe='')}"
-        server = self._compute(auth, path, _Shown, named=instance_id).server
+        server = self._nova.get(path, _Shown, auth=auth, named=instance_id).server
         if (server.id, server.tenant_id) != (instance_id, project):
             raise Unavailable("Nova answered with another server than was asked for")
-        actions = self._compute(auth, f"{path}/os-instance-actions", _Actions).instance_actions
-        rebuilt = [_aware(each.start_time) for each in actions if each.action == "rebuild"]
+        told = self._nova.get(f"{path}/os-instance-actions", _Actions, auth=auth)
+        actions = told.instance_actions  # cut off, if at all, at its oldest
+        rebuilt = [aware(each.start_time) for each in actions if each.action == "rebuild"]
         return Instance(
             id=server.id,
             project=server.tenant_id,
             name=server.hostname,
             addresses=self._addresses(auth, server),
-            built_at=max([_aware(server.created), *rebuilt]),
+            built_at=max([aware(server.created), *rebuilt]),
         )
 
     def instances(self) -> Iterator[str]:
@@ -158,7 +176,7 @@ class Nova(Inventory):
         while True:
             more = {"marker": marker} if marker else {}
             query = urlencode({"all_tenants": "1", "limit": _PAGE, **more})
-            page = self._compute(self.auth, f"/servers?{query}", _Servers).servers
+            page = self._nova.get(f"/servers?{query}", _Servers, auth=self._signed_in()).servers
             if not page:  # Nova may give less than was asked for: only none is the end
                 return
             yield from (server.id for server in page)
@@ -166,8 +184,9 @@ class Nova(Inventory):
 
     def check(self) -> None:
         """Ask Nova for some server, and Neutron for some port."""
-        self._compute(self.auth, "/servers?all_tenants=1&limit=1", _Servers)
-        self._network(self.auth, "ports", {"limit": "1", "fields": "id"}, dict[str, Any])
+        auth = self._signed_in()
+        self._nova.get("/servers?all_tenants=1&limit=1", _Servers, auth=auth)
+        self._neutron.get("/ports?limit=1&fields=id", dict[str, Any], auth=auth)
 
     def _addresses(self, auth: BaseIdentityPlugin, server: _Server) -> tuple[str, ...]:
         """Return what Neutron binds to a server's ports now, in an order that stays.
@@ -178,10 +197,11 @@ class Nova(Inventory):
             "device_id": server.id,
             "fields": ["id", "project_id", "device_owner", "fixed_ips"],
         }
-        found = self._network(auth, "ports", query, _Ports).ports
+        found = self._network(auth, "ports", query, _Ports)
+        _check_whole(found.ports_links)
         ports = [
             port
-            for port in found
+            for port in found.ports
             if port.project_id == server.tenant_id and port.device_owner.startswith(_OWNER)
         ]
         if not ports:
@@ -192,123 +212,57 @@ class Nova(Inventory):
                 )
             return ()
         query = {"port_id": [port.id for port in ports], "fields": "floating_ip_address"}
-        floating = self._network(auth, "floatingips", query, _FloatingIps).floatingips
+        floating = self._network(auth, "floatingips", query, _FloatingIps)
+        _check_whole(floating.floatingips_links)
         fixed = {each.ip_address for port in ports for each in port.fixed_ips}
-        return tuple(sorted(fixed | {each.floating_ip_address for each in floating}))
+        return tuple(sorted(fixed | {each.floating_ip_address for each in floating.floatingips}))
 
-    def _check_scope(self, auth: BaseIdentityPlugin, project: str) -> None:
-        """Raise `Unavailable` unless the token is of this project: in another nothing is there."""
+    def _signed_in(self) -> BaseIdentityPlugin:
+        """Return Tatu's user in its own project."""
         try:
-            scope = auth.get_access(self.session).project_id
+            self._own.access(self._session)
+        except exceptions.Unauthorized as error:
+            raise Unavailable("Keystone does not let Tatu's own user sign in") from error
+        return self._own.auth
+
+    def _into(self, project: str) -> BaseIdentityPlugin:
+        """Return Tatu's user in a project.
+
+        Raises `Unavailable` for a token that is of another: with that nothing is there.
+        """
+        sign_in = self._sign_ins.of(project)
+        try:
+            scope = sign_in.access(self._session).project_id
         except exceptions.Unauthorized as error:
             raise Unavailable(
                 f"Keystone does not let Tatu's own user into project {project}: it needs the role"
                 " tatu-inventory there, inherited from the project's domain"
             ) from error
-        except exceptions.ClientException as error:
-            raise _unavailable("Keystone", error) from error
         if scope != project:
             raise Unavailable("Keystone gave Tatu's own user a token of another project")
-
-    def _compute(
-        self, auth: BaseIdentityPlugin, path: str, shape: type[T], named: str | None = None
-    ) -> T:
-        headers = {"OpenStack-API-Version": _COMPUTE}
-        where = {"service_type": "compute"}
-        return self._ask(
-            path, shape, who="Nova", auth=auth, where=where, headers=headers, named=named
-        )
+        return sign_in.auth
 
     def _network(
         self, auth: BaseIdentityPlugin, what: str, query: Mapping[str, Any], shape: type[T]
     ) -> T:
-        path = f"/{what}?{urlencode(query, doseq=True)}"
-        where = {"service_type": "network", "version": (2,)}
-        return self._ask(path, shape, who="Neutron", auth=auth, where=where)
-
-    def _ask(
-        self,
-        path: str,
-        shape: type[T],
-        *,
-        who: str,
-        auth: BaseIdentityPlugin,
-        where: Mapping[str, Any],
-        headers: Mapping[str, str] | None = None,
-        named: str | None = None,
-    ) -> T:
-        """GET a path; a 404 is believed when it speaks of what is `named`, of None never."""
-        try:
-            answer = self.session.get(
-                path,
-                auth=auth,
-                endpoint_filter={**self.where, **where},
-                headers={**(headers or {}), "Accept": "application/json"},
-                connect_retries=_RETRIES,
-                raise_exc=False,
-                redirect=False,
-            )
-        except exceptions.ClientException as error:
-            raise _unavailable(who, error) from error
-        if answer.status_code == _NOT_FOUND and _is_absence(answer.content, named):
-            raise NotFound(f"Nova has no server {named!r} in the project")
-        if answer.status_code != _OK:
-            raise Unavailable(f"{who} answered {answer.status_code} to Tatu's own user")
-        try:
-            return msgspec.json.decode(answer.content, type=shape)
-        except msgspec.DecodeError as error:
-            raise Unavailable(f"{who}'s answer cannot be read: {error}") from error
+        return self._neutron.get(f"/{what}?{urlencode(query, doseq=True)}", shape, auth=auth)
 
 
-def _unavailable(who: str, error: Exception) -> Unavailable:
-    # Not its text: that may have the address, with whatever an operator wrote into it.
-    return Unavailable(f"{who} does not answer Tatu's own user: {type(error).__name__}")
-
-
-def _is_absence(body: bytes, named: str | None) -> bool:
-    """Tell whether a 404 is Nova's word on this very server, and not a lost path."""
-    if named is None:
-        return False
-    try:
-        error = msgspec.json.decode(body, type=_Failure).item_not_found
-    except msgspec.DecodeError:
-        return False
-    return error.code == _NOT_FOUND and named in error.message and f"/{named}" not in error.message
-
-
-def _aware(time: datetime) -> datetime:
-    """Return a time as UTC; Nova leaves that unsaid."""
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+def _check_whole(links: Sequence[_Link]) -> None:
+    """Raise `Unavailable` for a list that Neutron cuts off: what is missing would be lost."""
+    if any(link.rel == "next" for link in links):
+        raise Unavailable("Neutron does not tell all addresses at once (pagination_max_limit)")
 
 
 def _prepare(conf: cfg.ConfigOpts) -> None:
-    """Register what the way of signing in reads."""
-    section = _auth_section(conf)
-    loading.register_auth_conf_options(conf, section)
-    name = conf[section].auth_type
-    if not name:
-        raise Malformed(f"[{section}] auth_type is required: how Tatu's own user signs in")
-    try:
-        loader: loading.BaseLoader[Any] = loading.get_plugin_loader(name)
-    except exceptions.NoMatchingPlugin as error:
-        raise Malformed(f"[{section}] auth_type = {name}: there is no such plugin") from error
-    options = loading.get_auth_plugin_conf_options(loader)
-    if "project_id" not in {option.dest for option in options}:
-        raise Malformed(f"[{section}] auth_type = {name} signs in to no project that is named")
-    conf.register_opts(options, group=section)
+    openstack.prepare(conf, SECTION, needs="project_id")
 
 
 def _build(options: cfg.ConfigOpts.GroupAttr, *, conf: cfg.ConfigOpts) -> Nova:
     def sign_in(**scope: str | None) -> BaseIdentityPlugin:
-        try:
-            found = loading.load_auth_from_conf_options(
-                conf, SECTION, system_scope=None, domain_id=None, domain_name=None, **scope
-            )
-        except exceptions.ClientException as error:
-            raise Malformed(f"[{_auth_section(conf)}] {error}") from error
-        if not isinstance(found, BaseIdentityPlugin):
-            raise Malformed(f"[{_auth_section(conf)}] auth_type asks no Keystone")
-        return found
+        return openstack.sign_in(
+            conf, SECTION, system_scope=None, domain_id=None, domain_name=None, **scope
+        )
 
     def into(project: str) -> BaseIdentityPlugin:
         return sign_in(
@@ -319,17 +273,11 @@ def _build(options: cfg.ConfigOpts.GroupAttr, *, conf: cfg.ConfigOpts) -> Nova:
         )
 
     return Nova(
-        session=loading.load_session_from_conf_options(
-            conf, SECTION, timeout=options.timeout or _TIMEOUT
-        ),
+        session=openstack.session(conf, SECTION),
         auth=sign_in(),
         sign_ins=SignIns(into),
         where={"interface": options.interface, "region_name": options.region_name},
     )
-
-
-def _auth_section(conf: cfg.ConfigOpts) -> str:
-    return conf[SECTION].auth_section or SECTION
 
 
 OPTIONS = (
