@@ -23,6 +23,7 @@ from tatu.core.sshsig import Namespace
 from tatu.drivers.verifier.cryptography import CryptographyVerifier
 from tatu.ports import CertificateFilter, Held, RevocationSelector
 from tatu.service.audit import event
+from tatu.service.issuance import ATTEMPTS, PATIENCE
 from tests.fakes.deployment import Key
 from tests.fakes.identities import request
 
@@ -281,6 +282,50 @@ def test_losses_that_never_stop_end_in_a_denial(deployment):
     with pytest.raises(PermissionEnded):
         ask(deployment, ann, *deployment.wanted(ann, Key()))
     assert len(events(deployment, "certificate.denied")) == 1
+
+
+def lose_at_each_record(deployment, times, topic):
+    """Have a cut-off committed just before each of the next certificates is recorded."""
+    certificates, left = deployment.ledger.certificates, [times]
+    real = certificates.record
+
+    def record(*args):
+        if left[0]:
+            left[0] -= 1
+            deployment.ledger.cut_offs.commit([topic], "test", deployment.event())
+        return real(*args)
+
+    certificates.record = record
+
+
+def test_losses_that_follow_one_another_do_not_stop_issuance(deployment):
+    lose_at_each_record(deployment, ATTEMPTS - 1, losses.everyone())
+    assert deployment.issue("ann").certificate.subject == "id-ann"
+
+
+def test_whom_losses_meet_each_time_is_denied_after_some_attempts(deployment):
+    lose_at_each_record(deployment, 100, losses.everyone())
+    asked = deployment.identities.asked
+    with pytest.raises(PermissionEnded):
+        deployment.issue("ann")
+    assert deployment.identities.asked == asked + ATTEMPTS
+    assert len(events(deployment, "certificate.denied")) == 1
+
+
+def test_nobody_is_decided_about_anew_for_long(deployment):
+    lose_at_each_record(deployment, 100, losses.everyone())
+    real = deployment.identities.authenticate
+
+    def slowly(*args, **kwargs):
+        deployment.clock.now += PATIENCE
+        return real(*args, **kwargs)
+
+    ann = deployment.who("ann")
+    deployment.identities.authenticate = slowly
+    asked = deployment.identities.asked
+    with pytest.raises(PermissionEnded):
+        ask(deployment, ann, *deployment.wanted(ann, Key()))
+    assert deployment.identities.asked == asked + 1
 
 
 def test_a_loss_of_somebody_else_is_no_reason_to_ask_again(deployment):

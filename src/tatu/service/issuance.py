@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 
 from tatu.core import lint, losses, policy
@@ -33,6 +34,11 @@ from tatu.service.paging import every
 
 MAX_BATCH = 100
 NONCE = 32
+
+ATTEMPTS = 5
+PATIENCE = timedelta(seconds=5)
+"""How often, and for how long, a caller whom losses meet is decided about anew."""
+
 _BATCH_THREADS = 16  # enough for the records of a batch to share their commits
 
 
@@ -74,18 +80,23 @@ class Issuance:
         for the original's wire alone, which has no place for one: its event says so.
         Raises `NotFound` for no authority, `Denied` (audited), `Malformed`, `Conflict` when the
         authority has no active key, `Unauthenticated` (audited) when the token was ended while it
-        was remembered, or `Unavailable`: then nothing was issued.
+        was remembered, `PermissionEnded` (audited) when losses went on and on, or `Unavailable`:
+        then nothing was issued.
         """
+        until = self.clock() + PATIENCE
+        again, left = identity, ATTEMPTS
         try:
-            try:
-                return self._issue(identity, authority_id, wanted, proof, request_id)
-            except PermissionEnded:
+            while True:
+                try:
+                    return self._issue(again, authority_id, wanted, proof, request_id)
+                except PermissionEnded:
+                    left -= 1
+                    if not left or self.clock() >= until:
+                        raise
                 # Something ended after the caller was looked up, maybe not what this needs: ask
-                # again, past every cache, and decide anew. A second loss meanwhile is an answer.
-                again = self.identities.authenticate(request, cached=False)
-                if (again.issuer, again.subject) != (identity.issuer, identity.subject):
-                    raise Unauthenticated("the token became another caller's") from None
-                return self._issue(again, authority_id, wanted, proof, request_id)
+                # again, past every cache, and decide anew. More than once: whose groups or domains
+                # end again and again must not keep everybody else from a certificate.
+                again = self._anew(request, identity)
         except (Denied, Unauthenticated) as error:
             self.ledger.audit.append(
                 event(
@@ -154,6 +165,12 @@ class Issuance:
             if same == (found.principals, found.signature_key, found.origin):
                 return found
         return None
+
+    def _anew(self, request: Request, identity: Identity) -> Identity:
+        again = self.identities.authenticate(request, cached=False)
+        if (again.issuer, again.subject) != (identity.issuer, identity.subject):
+            raise Unauthenticated("the token became another caller's")
+        return again
 
     def _issue(
         self,
