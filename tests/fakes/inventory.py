@@ -9,10 +9,14 @@ from tatu.ports import Instance, Inventory
 
 
 class FakeInventory(Inventory):
-    """Knows the instances that were put in; with `out` the cloud does not answer."""
+    """Knows the instances that were put in; with `out` the cloud does not answer.
+
+    Of those in `silent` it tells nothing.
+    """
 
     def __init__(self) -> None:
         self.out = False
+        self.silent: set[str] = set()
         self.asked = 0
         self._there: dict[str, Instance] = {}
 
@@ -37,6 +41,8 @@ class FakeInventory(Inventory):
 
     def instance(self, instance_id: str, *, project: str) -> Instance:
         self.check()
+        if instance_id in self.silent:
+            raise Unavailable("the cloud does not tell of this instance")
         self.asked += 1
         found = self._there.get(instance_id)
         if found is None or found.project != project:

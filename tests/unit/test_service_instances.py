@@ -393,6 +393,28 @@ def test_an_outage_takes_no_address(deployment):
     assert host(deployment).addresses == ("10.0.0.5",)
 
 
+def test_a_holder_that_nobody_can_ask_about_keeps_no_address_from_its_new_instance(deployment):
+    boot(deployment, addresses=["203.0.113.7", "10.0.0.5"])
+    redeem(deployment, ask(deployment), Key())
+    boot(deployment, B, name="web", addresses=["203.0.113.7"])
+    deployment.inventory.silent = {A}
+    ask(deployment, B)
+
+    assert host(deployment, B).addresses == ("203.0.113.7",)
+    assert (host(deployment).names[0], host(deployment).addresses) == ("db", ("10.0.0.5",))
+    assert not live(deployment)
+
+
+def test_a_holder_that_nobody_can_ask_about_keeps_its_name_and_another_is_admitted(deployment):
+    boot(deployment)
+    ask(deployment)
+    boot(deployment, B)
+    deployment.inventory.silent = {A}
+
+    assert ask(deployment, B).token
+    assert (host(deployment).names[0], host(deployment, B).names) == ("db", ())
+
+
 # --- the original's wire
 
 

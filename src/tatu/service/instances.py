@@ -126,14 +126,17 @@ class Instances:
         """Return the token of a host on the original's wire. Raises `Unavailable`."""
         return legacy_token_of(self.keystore, found)
 
-    def refresh(self, instance_id: str) -> None:
+    def refresh(self, instance_id: str, *, project: str = "", called: str = "") -> None:
         """Give an instance that is a host the names and addresses that it has now.
 
         What it has no more is revoked (S8), and goes to another that was waiting for it. One that
-        is gone stays as it is: its end is told by itself. Raises `Unavailable`.
+        is gone stays as it is: its end is told by itself. Without a `project` it is looked for in
+        all; one that is `called` what it was is not asked about. Raises `Unavailable`.
         """
-        for known in every(partial(self.ledger.hosts.list, authorities=None, ids=(instance_id,))):
-            if known.instance:
+        authorities = (project,) if project else None
+        found = partial(self.ledger.hosts.list, authorities=authorities, ids=(instance_id,))
+        for known in list(every(found)):
+            if known.instance and not (called and called.lower() in known.names):
                 self._refresh(known)
 
     def _refresh(self, known: Host) -> None:
@@ -291,15 +294,21 @@ class Instances:
                     raise
                 if taken.holder not in asked:
                     asked.add(taken.holder)
-                    released += self._released(authority, taken.holder, request_id)
+                    released += self._released(authority, taken.holder, names, request_id)
                 else:
                     names = _without(names, taken)
         for other in released:
             self._refresh(other)
         return found
 
-    def _released(self, authority: Authority, holder: str, request_id: str) -> Sequence[Host]:
-        """Take from a host what the inventory gives it no more; return it if there was any."""
+    def _released(
+        self, authority: Authority, holder: str, wanted: _Names, request_id: str
+    ) -> Sequence[Host]:
+        """Take from a host what the inventory gives it no more; return it if there was any.
+
+        One that the inventory cannot tell of keeps its names, and no address that is wanted: the
+        inventory has just bound that to another, which must not wait for a holder in vain.
+        """
         try:
             known = self.ledger.hosts.get(authority.id, holder, scope=None)
         except NotFound:
@@ -311,6 +320,11 @@ class Instances:
             called = _called(authority, instance)
         except NotFound:
             called = _Names(names=(), addresses=())
+        except Unavailable:
+            left = tuple(each for each in known.addresses if each not in wanted.addresses)
+            with suppress(NotFound):
+                self._rebind(known, _Names(names=known.names, addresses=left), SYSTEM, request_id)
+            return ()  # no refresh: it cannot be asked
         kept = _Names(
             names=tuple(name for name in known.names if name in called.names),
             addresses=tuple(each for each in known.addresses if each in called.addresses),

@@ -123,6 +123,12 @@ def test_ports_that_neutron_hides_are_no_absence(cloud, nova):
         nova.instance(A, project="blue")
 
 
+def test_a_port_whose_owner_calls_it_anything_gives_no_address_and_freezes_none(cloud, nova):
+    cloud.put(A, created=BUILT, addresses=["10.0.0.5"])
+    cloud.ports[0]["device_owner"] = "mine:now"
+    assert nova.instance(A, project="blue").addresses == ()
+
+
 def test_an_instance_without_network_has_no_address(cloud, nova):
     cloud.put(A, created=BUILT)
     cloud.ports.clear()

@@ -205,7 +205,9 @@ class Nova(Inventory):
             if port.project_id == server.tenant_id and port.device_owner.startswith(_OWNER)
         ]
         if not ports:
-            if any(server.addresses.values()):  # what Neutron's policy hides reads as not there
+            # What Neutron's policy hides reads as not there. A port that is shown and does not
+            # count hides nothing: its owner may have called it anything, and so has no address.
+            if not found.ports and any(server.addresses.values()):
                 raise Unavailable(
                     f"Neutron shows no port of instance {server.id}, which has addresses: may the"
                     " role of Tatu's user see them (neutron-policy.yaml)?"
