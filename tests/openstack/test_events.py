@@ -360,6 +360,25 @@ def test_a_deleted_project_has_no_authority_any_more(world):
     assert world.revoked(doomed[0])
 
 
+def test_a_credential_that_goes_with_a_role_unheard_is_found_by_comparing(world):
+    role, user = world.cloud.make("role"), world.user("member")
+    own = world.certificate(user)
+    world.cloud.put(f"/projects/{world.project}/users/{user}/roles/{role}")
+    _, token = world.cloud.credential(user, world.project, roles=[{"name": "member"}])
+    lent = world.certificate(user, token=token)
+    world.cloud.delete(f"/roles/{role}")
+    fence(world)
+    assert not world.revoked(lent)  # every role that it says is the user's still
+
+    reconciliation = bootstrap.reconciliation(world.app)
+    until = time.monotonic() + PATIENCE
+    while (report := reconciliation.run()).skipped:  # the worker is at it
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert world.revoked(lent), report
+    assert not any(map(world.revoked, [own, *world.kept]))
+
+
 # --- the stream itself
 
 

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from tatu.core.identity import MAX_ID
+
 # `$` matches before a last newline too, in Python: the lookahead takes that way out.
 _END = r"$(?!\n)"
 _CONTROLS = r"\x00-\x1f\x7f-\x9f"
@@ -41,7 +43,7 @@ Subject = Annotated[
     str,
     Meta(
         pattern=rf"^[^{_CONTROLS}]+{_END}",
-        max_length=255,
+        max_length=MAX_ID,
         description="a user's id, as their identity provider writes it",
     ),
 ]
@@ -513,7 +515,8 @@ class HostKeyShown(Answer):
 class HostShown(Answer):
     """A host; `refused_at` is when somebody last came with other keys.
 
-    A `legacy` one may enrol over the original's wire.
+    A `legacy` one may enrol over the original's wire. `renewal_due_at` is since when its names or
+    addresses are others than when it enrolled: what names too much is revoked.
     """
 
     id: str
@@ -527,6 +530,7 @@ class HostShown(Answer):
     legacy: bool = False
     enrolled_at: datetime | None = None
     refused_at: datetime | None = None
+    renewal_due_at: datetime | None = None
 
 
 class HostList(Answer):

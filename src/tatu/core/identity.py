@@ -11,6 +11,9 @@ TRUST = "trust:"
 LENT = APPLICATION_CREDENTIAL, TRUST
 """How the origin of what was lent begins: whoever lent it may take it back."""
 
+MAX_ID = 191
+"""Characters of the id of a user or project: three of them have to fit an index of MariaDB."""
+
 FEDERATION = "federation:"
 """How the origin of a federated identity begins: its roles may be known from its token alone."""
 

@@ -9,6 +9,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
 
 from tatu.core import canonical, wire
+from tatu.core.identity import MAX_ID
 from tatu.core.keys import PublicKey
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,7 +54,7 @@ def text(length: int) -> TypeEngine[str]:
 
 
 # MariaDB's indexes hold 3,072 bytes, and a character may take four: three ids and some numbers
-ID = text(191)
+ID = text(MAX_ID)
 NAME = text(255)
 DIGEST = text(64)
 FINGERPRINT = text(64)

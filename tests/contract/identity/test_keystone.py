@@ -11,7 +11,7 @@ from oslo_config import cfg
 
 from tatu import bootstrap, config
 from tatu.core.errors import Malformed, NotFound, Unauthenticated, Unavailable
-from tatu.core.identity import APPLICATION_CREDENTIAL, FEDERATION, TRUST
+from tatu.core.identity import APPLICATION_CREDENTIAL, FEDERATION, MAX_ID, TRUST
 from tatu.drivers import loading
 from tatu.drivers.identity import keystone as driver
 from tatu.drivers.identity import keystone_listings
@@ -160,6 +160,18 @@ def test_a_federated_user_is_told_by_their_provider_and_ends_within_the_hour(pro
     identity = provider.authenticate(request(token))
     assert (identity.subject, identity.origin) == ("9f" * 32, f"{FEDERATION}corp")
     assert identity.ends_by == identity.validated_at + timedelta(hours=1)
+
+
+@pytest.mark.parametrize("long", ["user", "project"])
+def test_an_id_that_the_ledger_does_not_hold_is_refused(provider, keystone, long):
+    for length, taken in ((MAX_ID, True), (MAX_ID + 1, False)):
+        said = {long: {"id": "\U0001f511" * length, "name": "ann", "domain": {"id": "default"}}}
+        asked = request(keystone.token("ann", "blue", **said))
+        if taken:
+            provider.authenticate(asked)
+        else:
+            with pytest.raises(Unauthenticated, match="too long"):
+                provider.authenticate(asked)
 
 
 @pytest.mark.parametrize("ends", [timedelta(minutes=10), timedelta(days=10), None])

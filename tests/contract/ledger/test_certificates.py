@@ -12,7 +12,8 @@ from tatu.core import audit, losses
 from tatu.core.authority import KeyState
 from tatu.core.certificate import CertificateType
 from tatu.core.errors import Conflict, Malformed, NotFound, PermissionEnded, Unavailable
-from tatu.ports import CertificateFilter, User, UserKey
+from tatu.core.identity import MAX_ID
+from tatu.ports import CertificateFilter, Held, RevocationSelector, User, UserKey
 from tatu.store.certificates import select_of
 from tatu.store.database import make_engine
 from tests.contract.ledger.material import (
@@ -54,6 +55,26 @@ def test_two_processes_never_get_the_same_serial(blue, open_ledger):
 def test_no_serial_is_reserved_for_an_authority_that_is_not(ledger):
     with pytest.raises(NotFound):
         ledger.certificates.reserve("blue")
+
+
+def test_the_longest_ids_are_kept_and_told_apart(ledger):
+    """Of four bytes a character: what every index has to hold."""
+    project, user, other = (("\U0001f511" * MAX_ID)[:-1] + last for last in "abc")
+    ledger.authorities.create(authority(project), event())
+    for serial, subject in enumerate((user, other), start=1):
+        issued = user_certificate(serial, authority_id=project, subject=subject)
+        ledger.certificates.record(issued, event())
+    assert everything(ledger, authorities=(project,), subject=user) == [1]
+
+    selector = RevocationSelector(authority=project, subject=user, block=True)
+    assert ledger.revocations.revoke(selector, "left", event()) == (1,)
+    held = Held(authority=project, kind="user", value=other, since=NOW)
+    ledger.holds.hold([held], event())
+    snapshot = ledger.authorities.snapshot(project)
+    assert (snapshot.blocked_users, snapshot.held_users) == ({user}, {other})
+    ledger.cut_offs.commit([losses.user_in_project(user, project)], "told", event())
+    (sweep,) = ledger.cut_offs.unswept()
+    assert sweep.parts == ("user-in-project", user, project)
 
 
 def test_a_recorded_certificate_reads_as_it_was(blue):

@@ -11,7 +11,7 @@ from tatu.api import limits
 from tatu.api.operation import Call, operation
 from tatu.api.v1 import lists, scope, shown
 from tatu.api.v1.door import Refused, refused
-from tatu.api.v1.ids import AnyId, dashed, spellings, undashed
+from tatu.api.v1.ids import AnyId, AnyName, dashed, spellings, undashed
 from tatu.core.certificate import CertificateType
 from tatu.core.errors import Conflict, NotFound
 from tatu.core.host import Host
@@ -28,7 +28,7 @@ class HostTokenRequest(msgspec.Struct):
 
     host_id: AnyId
     auth_id: AnyId
-    hostname: AnyId
+    hostname: AnyName
 
 
 class HostCertificateRequest(msgspec.Struct):

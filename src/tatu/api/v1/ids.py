@@ -9,7 +9,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
-AnyId = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]+$(?!\n)", max_length=255)]
+from tatu.core.identity import MAX_ID
+
+_PLAIN = r"^[^\x00-\x1f\x7f-\x9f]+$(?!\n)"
+AnyId = Annotated[str, Meta(pattern=_PLAIN, max_length=MAX_ID)]
+AnyName = Annotated[str, Meta(pattern=_PLAIN, max_length=255)]
 
 _DIGITS = re.compile(r"[0-9a-f]{32}")
 _GROUPS = re.compile(r"([0-9a-f]{8})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{12})")

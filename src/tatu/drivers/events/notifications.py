@@ -6,15 +6,15 @@ group's changed member nothing at all in CADF.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from tatu.core.errors import Malformed
-from tatu.core.identity import APPLICATION_CREDENTIAL, TRUST
+from tatu.core.identity import APPLICATION_CREDENTIAL, MAX_ID, TRUST
 from tatu.core.notices import Notice, NoticeKind
 
 Payload = Mapping[str, Any]
 
-_MAX_ID = 255
 
 
 def read(event_type: object, payload: object, message_id: object) -> tuple[Notice, ...]:
@@ -88,9 +88,16 @@ def _instance(kind: NoticeKind) -> Callable[[Payload, str], Iterator[Notice]]:
 
 
 def _renamed(payload: Payload, message: str) -> Iterator[Notice]:
-    """Read a changed instance: of all the states that it goes through only a new name counts."""
-    if _mapping(payload.get("nova_object.data")).get("old_display_name") is not None:
-        yield from _instance(NoticeKind.INSTANCE_CHANGED)(payload, message)
+    """Read a changed instance, of which only the hostname counts: what it was is not told.
+
+    Whoever displays it by another name changes nothing, and nor do the states it goes through.
+    """
+    data = _mapping(payload.get("nova_object.data"))
+    states = _mapping(_mapping(data.get("state_update")).get("nova_object.data"))
+    unchanged = ("old_state", "state"), ("old_task_state", "new_task_state")
+    if data.get("host_name") and all(states.get(old) == states.get(new) for old, new in unchanged):
+        for notice in _instance(NoticeKind.INSTANCE_CHANGED)(payload, message):
+            yield replace(notice, name=_text(data, "host_name"))
 
 
 def _floating_ip(payload: Payload, message: str) -> Iterator[Notice]:
@@ -150,7 +157,7 @@ def _mapping(value: object) -> Payload:
 def _text(payload: Payload, key: str) -> str:
     """Return an id: whatever names something, never rewritten."""
     value = payload.get(key)
-    if not (isinstance(value, str) and 0 < len(value) <= _MAX_ID and value.isprintable()):
+    if not (isinstance(value, str) and 0 < len(value) <= MAX_ID and value.isprintable()):
         raise Malformed(f"a notification holds no id as {key}")
     return value
 

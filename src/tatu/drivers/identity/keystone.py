@@ -102,7 +102,7 @@ class Keystone(IdentityProvider):
         return User(id=found.id, name=found.name, enabled=enabled)
 
     def lent(self, subject: str, origin: str) -> None:
-        """Ask for the application credential or the trust; Keystone deletes either unheard, too."""
+        """Ask for the application credential or the trust itself."""
         if origin.startswith(APPLICATION_CREDENTIAL):
             credential = origin.removeprefix(APPLICATION_CREDENTIAL)
             self.reader.application_credential_ends(subject, credential)

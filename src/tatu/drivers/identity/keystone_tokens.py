@@ -10,7 +10,7 @@ from keystonemiddleware import auth_token  # type: ignore[import-untyped]
 from msgspec import Struct, field
 
 from tatu.core.errors import NotFound, Unauthenticated, Unavailable
-from tatu.core.identity import APPLICATION_CREDENTIAL, FEDERATION, TRUST, Role
+from tatu.core.identity import APPLICATION_CREDENTIAL, FEDERATION, MAX_ID, TRUST, Role
 from tatu.drivers.identity.keystone_reader import Reader
 from tatu.ports import Request
 
@@ -150,6 +150,9 @@ class Policy:
         What is lent is refused unless its end is heard of: of an EC2 key, of an OAuth access
         token, or of a method made tomorrow, nobody tells.
         """
+        project, _ = token.scope
+        if max(len(token.user.id), len(project or "")) > MAX_ID:
+            raise Unauthenticated("the token is of a user or project whose id is too long")
         methods = set(token.methods)
         if token.trust is not None:
             if not self.allow_trust_tokens:
