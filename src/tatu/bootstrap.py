@@ -355,8 +355,10 @@ def parts(application: Application) -> "Parts":
     )
 
 
-def notices(application: Application, lost: Callable[[], None]) -> Notices:
-    """Return what acts on the cloud's notices, and says when something was lost."""
+def notices(
+    application: Application, *, lost: Callable[[], None], later: Callable[[], None]
+) -> Notices:
+    """Return what acts on the cloud's notices, and says when something was lost or is put off."""
     return Notices(
         ledger=application.ledger,
         identities=application.identities,
@@ -364,6 +366,7 @@ def notices(application: Application, lost: Callable[[], None]) -> Notices:
         instances=application.instances,
         clock=application.clock,
         lost=lost,
+        later=later,
         create_authorities=application.config.create_authorities,
     )
 

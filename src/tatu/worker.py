@@ -68,15 +68,18 @@ class Worker:
         self._application = application
         self._stopping = False
         self._lost = threading.Event()
+        self._later = threading.Event()
         self._stopped = threading.Event()
 
     def work(self, given: Sequence[str]) -> None:
         """Work until a signal says to stop."""
         application, reconcile = self._application, self._application.config.reconcile
+        notices = bootstrap.notices(application, lost=self._lost.set, later=self._later.set)
         threads = [
             threading.Thread(target=self._repeat, args=args, name=f"tatu-{args[0]}", daemon=True)
             for args in (
-                ("sweep", application.revocation.sweep, self._lost, _SWEEP),
+                ("sweep", self._sweep, self._lost, _SWEEP),
+                ("catch-up", notices.catch_up, self._later, _SWEEP),
                 (
                     "reconcile",
                     bootstrap.reconciliation(application).watch,
@@ -87,7 +90,7 @@ class Worker:
         ]
         for thread in threads:
             thread.start()
-        application.events.start(bootstrap.notices(application, self._lost.set))
+        application.events.start(notices)
         LOG.info("working")
         while signal.sigwait(_SIGNALS) == signal.SIGHUP:
             _reload(given)
@@ -96,23 +99,32 @@ class Worker:
         self._stopping = True
         self._stopped.set()
         self._lost.set()
+        self._later.set()
         until = time.monotonic() + _GRACE.total_seconds()
         for thread in threads:
             thread.join(max(0, until - time.monotonic()))
         LOG.info("stopped")
 
+    def _sweep(self) -> None:
+        self._application.revocation.sweep()
+
     def _repeat(
-        self, name: str, act: Callable[[], object], due: threading.Event, pause: timedelta
+        self,
+        name: str,
+        act: Callable[[], timedelta | None],
+        due: threading.Event,
+        pause: timedelta,
     ) -> None:
-        """Do it now, when it is due, and after each pause."""
+        """Do it now, when it is due, and after each pause, or the shorter one that it asks for."""
         while not self._stopping:
+            wait = pause
             try:
-                act()
+                wait = min(pause, act() or pause)
             except TatuError as error:
                 LOG.warning(name, error=str(error))
             except Exception:  # a mistake in one round must not be the end of all that follow
                 LOG.exception(name)
-            due.wait(pause.total_seconds())
+            due.wait(wait.total_seconds())
             due.clear()
 
 

@@ -168,3 +168,43 @@ def test_a_notice_names_what_may_have_ended(notice, topics):
 def test_a_removed_assignment_counts_where_it_held(of, topics):
     notice = Notice(kind=NoticeKind.ASSIGNMENT_REMOVED, id="r", message="m", **of)
     assert topics == list(notice.topics)
+
+
+def instance_update(**changed):
+    """What Nova 34 sends when something of an instance was saved."""
+    states = {
+        "old_state": "active",
+        "state": "active",
+        "old_task_state": None,
+        "new_task_state": None,
+    }
+    data = {
+        "uuid": "i-1",
+        "tenant_id": "blue",
+        "host_name": "db",
+        "display_name": "db",
+        "old_display_name": None,
+        "state_update": {"nova_object.data": {**states, **changed.pop("states", {})}},
+    }
+    return {"nova_object.data": {**data, **changed}}
+
+
+@pytest.mark.parametrize("display", [{}, {"display_name": "x", "old_display_name": "y"}], ids=str)
+def test_an_instance_that_was_saved_may_have_another_hostname(display):
+    payload = instance_update(host_name="store", **display)
+    (found,) = read("instance.update", payload)
+    assert found.kind is NoticeKind.INSTANCE_CHANGED
+    assert (found.id, found.project, found.name) == ("i-1", "blue", "store")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"host_name": None},
+        {"states": {"old_state": "building"}},
+        {"states": {"new_task_state": "rebooting"}},
+    ],
+    ids=str,
+)
+def test_the_states_that_an_instance_goes_through_concern_nobody(changed):
+    assert read("instance.update", instance_update(**changed)) == ()

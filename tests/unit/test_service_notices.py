@@ -1,5 +1,7 @@
 """What follows when the cloud tells that something happened (S4, S8)."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -10,10 +12,12 @@ from tatu.core.certificate import CertificateType
 from tatu.core.errors import Denied, Gone, NotFound, Unavailable
 from tatu.core.notices import Notice, NoticeKind
 from tatu.ports import CertificateFilter, Project, User
+from tatu.service import notices
 from tatu.service.audit import SOME
-from tatu.service.notices import MAX_CONTENT, MAX_MESSAGE, Notices
+from tatu.service.notices import CROWD, MAX_CONTENT, MAX_MESSAGE, Notices
 from tests.fakes.deployment import Key
 from tests.fakes.identities import request
+from tests.fakes.threads import together
 from tests.unit.test_service_enrolment import redeem
 from tests.unit.test_service_instances import A, B, ask, boot, host
 from tests.unit.test_service_issuance import events
@@ -40,14 +44,22 @@ class Told:
             instances=deployment.instances,
             clock=deployment.clock,
             lost=self._lose,
+            later=self._put_off,
             create_authorities=create_authorities,
         )
 
     def _lose(self):
         self.lost += 1
 
+    def _put_off(self):
+        self.later = True
+
     def handle(self, kind, id_, **parts):
+        """Handle a notice, and what it put off."""
+        self.later = False
         self.notices.handle(Notice(kind=kind, id=id_, message="m-1", **parts))
+        if self.later:
+            self.notices.catch_up()
 
     def sweep(self):
         self.deployment.revocation.sweep()
@@ -171,6 +183,51 @@ def test_what_was_deleted_is_a_loss_without_asking(told, deployment, kind):
     deployment.identities.out = True
     told.handle(kind, "x")
     assert len(told.cut_off()) == 1
+
+
+def crowd(told, kind, *ids):
+    """Have notices of a kind come at once while the pause after another one lasts."""
+    told.handle(kind, "first")
+    together(len(ids), lambda at: told.handle(kind, ids[at]))
+
+
+def test_losses_of_nobody_knows_whom_share_a_cut_off_and_a_link(told, deployment):
+    crowd(told, K.GROUP_DELETED, *(f"g-{at}" for at in range(CROWD)))
+
+    assert told.cut_off() == [losses.everyone()] * 2
+    assert told.lost == 2
+    first, second = events(deployment, "permission.ended")
+    assert (first["facts"]["shared_by"], second["facts"]["shared_by"]) == (1, CROWD)
+
+
+def test_origins_of_no_certificate_are_cut_off_with_one_link(told, deployment):
+    origins = [f"application-credential:{at}" for at in range(CROWD)]
+    crowd(told, K.ORIGIN_DELETED, *origins)
+
+    assert sorted(told.cut_off()) == sorted(map(losses.origin, ["first", *origins]))
+    assert len(events(deployment, "permission.ended")) == 2
+
+
+def test_the_end_of_an_origin_that_has_a_certificate_is_a_link_of_its_own(told, deployment):
+    real = deployment.identities.authenticate
+    deployment.identities.authenticate = lambda *args, **kwargs: replace(
+        real(*args, **kwargs), origin="trust:t"
+    )
+    serial(deployment, "ann")
+    told.handle(K.ORIGIN_DELETED, "trust:other")
+    together(CROWD, lambda _: told.handle(K.ORIGIN_DELETED, "trust:t"))
+    subjects = [found["subject"] for found in events(deployment, "permission.ended")]
+    assert subjects == ["trust:other"] + CROWD * ["trust:t"]
+    told.sweep()
+    assert live(deployment) == set()
+
+
+def test_a_notice_is_done_when_a_cut_off_stands_that_is_younger(told, deployment):
+    before = deployment.ledger.cut_offs.mark()
+    told.handle(K.GROUP_DELETED, "g-1")
+    middle = deployment.ledger.cut_offs.mark()
+    told.handle(K.GROUP_DELETED, "g-2")
+    assert before < middle < deployment.ledger.cut_offs.mark()
 
 
 def test_many_losses_are_swept_as_one(told, deployment, monkeypatch):
@@ -360,14 +417,77 @@ def test_while_the_inventory_is_out_what_changed_is_left_to_reconciliation(told,
 
 
 @pytest.mark.usefixtures("enrolled")
-def test_while_the_ledger_is_out_what_changed_is_brought_again(told, deployment, monkeypatch):
+def test_while_the_ledger_is_out_what_changed_waits(told, deployment, monkeypatch):
     def out(*_):
         raise Unavailable("the ledger does not answer")
 
+    deployment.inventory.change(A, name="store")
     deployment.inventory.out = True
-    monkeypatch.setattr(deployment.ledger, "check", out)
-    with pytest.raises(Unavailable, match="ledger"):
-        told.handle(K.INSTANCE_CHANGED, A, project="blue")
+    with monkeypatch.context() as patch:
+        patch.setattr(deployment.ledger, "check", out)
+        with pytest.raises(Unavailable, match="ledger"):
+            told.handle(K.INSTANCE_CHANGED, A, project="blue")
+    deployment.inventory.out = False
+    told.notices.catch_up()
+    assert host(deployment, A).names == ("store", "store.blue.example")
+
+
+@pytest.mark.usefixtures("enrolled")
+def test_an_inventory_that_hangs_keeps_no_loss_waiting(told, deployment, monkeypatch):
+    asked, answer = threading.Event(), threading.Event()
+    ask_for = deployment.inventory.instance
+
+    def hang(*args, **more):
+        asked.set()
+        assert answer.wait(10)
+        return ask_for(*args, **more)
+
+    monkeypatch.setattr(deployment.inventory, "instance", hang)
+    told.notices.handle(Notice(kind=K.INSTANCE_CHANGED, id=A, message="m-1", project="blue"))
+    with ThreadPoolExecutor(1) as pool:
+        caught_up = pool.submit(told.notices.catch_up)
+        try:
+            assert asked.wait(10)
+            told.handle(K.USER_DELETED, "id-ann")
+            for _ in range(9):
+                told.notices.handle(Notice(kind=K.INSTANCE_REBUILT, id=B, message="m-2"))
+            assert told.lost == 1
+        finally:
+            answer.set()
+        caught_up.result(10)
+
+
+@pytest.mark.usefixtures("enrolled")
+def test_what_is_told_many_times_is_asked_once(told, deployment):
+    before = deployment.inventory.asked
+    for message in ("m-1", "m-2", "m-3"):
+        told.notices.handle(Notice(kind=K.INSTANCE_CHANGED, id=A, message=message, project="blue"))
+    told.notices.catch_up()
+    told.notices.catch_up()
+    assert deployment.inventory.asked == before + 1
+
+
+@pytest.mark.usefixtures("enrolled")
+def test_more_than_can_wait_is_left_to_reconciliation(told, deployment, monkeypatch):
+    monkeypatch.setattr(notices, "MAX_WAITING", 1)
+    before = deployment.inventory.asked
+    for instance in (A, B):
+        told.notices.handle(
+            Notice(kind=K.INSTANCE_CHANGED, id=instance, message="m", project="blue")
+        )
+    told.notices.catch_up()
+    assert deployment.inventory.asked == before + 1
+
+
+@pytest.mark.usefixtures("enrolled")
+def test_an_instance_is_asked_about_only_when_its_name_is_another(told, deployment):
+    deployment.inventory.change(A, name="store")
+    before = deployment.inventory.asked
+    told.handle(K.INSTANCE_CHANGED, A, project="blue", name="DB")
+    told.handle(K.INSTANCE_CHANGED, A, project="red", name="store")
+    assert deployment.inventory.asked == before
+    told.handle(K.INSTANCE_CHANGED, A, project="blue", name="store")
+    assert host(deployment, A).names == ("store", "store.blue.example")
 
 
 # --- what nobody can read

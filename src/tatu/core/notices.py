@@ -64,6 +64,7 @@ class Notice:
     cloud does not say. `id` of a deleted origin is as in `Identity.origin`. `message` is the
     cloud's id of the message that told it, `project` of an instance is its own. A changed address
     belongs to whoever it belongs to now: `project`, when given, is where to look for who had it.
+    `name` is what a changed instance is called now, when that is all that may have changed.
     """
 
     kind: NoticeKind
@@ -73,6 +74,7 @@ class Notice:
     group: str = ""
     project: str = ""
     domain: str = ""
+    name: str = ""
     inherited: bool = False
 
     @property
