@@ -29,7 +29,7 @@ from tests.openstack.clouds import Cloud
 from tests.openstack.deployment import deployed
 
 CLIENTS = 3
-PAUSE = 0.05
+PAUSE = 0.1
 """Seconds between two rounds of a client: the services that come back need the machine, too."""
 
 PATIENCE = 120.0
@@ -242,7 +242,7 @@ class Load:
     def count(self, what, status):
         return self.answers[what, status]
 
-    def more(self, what="issue", status=200):
+    def more(self, what, status):
         """Wait until something is answered several times more."""
         seen = self.count(what, status)
         until(lambda: self.failures or self.count(what, status) > seen + CLIENTS)
@@ -255,6 +255,8 @@ class Load:
 
 
 HEARD = '"event":"notice"'
+"""What the worker's log has for each message that concerned Tatu."""
+
 ALL_WELL = [("issue", 201), ("revoke", 200), ("krl", 200), ("statement", 200)]
 
 
@@ -276,15 +278,13 @@ def load(world, ledger, members):
 
 
 @contextlib.contextmanager
-def away(world, *names):
-    """Stop services, and start them again when the block ends, wherever it ends."""
-    for name in names:
-        world.lab.stop(name)
+def away(world, name):
+    """Stop a service, and start it again when the block ends, wherever it ends."""
+    world.lab.stop(name)
     try:
         yield
     finally:
-        for name in names:
-            world.lab.start_again(name)
+        world.lab.start_again(name)
 
 
 def refused(answer, status, problem, reason=""):
