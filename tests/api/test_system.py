@@ -1,5 +1,6 @@
 """Health, readiness, and what is answered while something does not answer."""
 
+import threading
 from dataclasses import replace
 
 import falcon.testing
@@ -93,3 +94,25 @@ def test_the_description_is_served(deployment):
     answer = deployment.call("GET", "/v2/openapi.json")
     assert answer.json["openapi"] == "3.1.0"
     assert answer.json["servers"] == [{"url": "https://tatu.example"}]
+
+
+def test_a_part_that_hangs_keeps_no_other_from_its_answer():
+    answer, asked = threading.Event(), []
+    ticks = [0.0]
+
+    def hang():
+        asked.append(1)
+        assert answer.wait(30)
+
+    parts = {"nova": hang, "ledger": lambda: None}
+    ready = Ready(parts, ticks=lambda: ticks[0], patience=0.1)
+    try:
+        for _ in range(3):
+            found = ready.checks()
+            assert found["ledger"] == "ok"
+            assert "no answer" in found["nova"]
+            ticks[0] += 2
+        assert asked == [1]
+    finally:
+        answer.set()
+    assert Ready(parts, patience=30).checks() == {"nova": "ok", "ledger": "ok"}

@@ -124,5 +124,6 @@ def host(found: Host) -> HostShown:
         created_at=when(found.created_at),
         enrolled_at=when_or_none(found.enrolled_at),
         refused_at=when_or_none(found.refused_at),
+        renewal_due_at=when_or_none(found.renewal_due_at),
         legacy=found.legacy,
     )

@@ -14,7 +14,16 @@ from tatu.cli.base import (
     table,
 )
 
-_COLUMNS = ("id", "names", "addresses", "state", "enrolled_at", "refused_at", "legacy")
+_COLUMNS = (
+    "id",
+    "names",
+    "addresses",
+    "state",
+    "enrolled_at",
+    "renewal_due_at",
+    "refused_at",
+    "legacy",
+)
 
 
 class HostList(Lister):
@@ -43,7 +52,10 @@ class _OneHost:
 
 
 class HostShow(_OneHost, ShowOne):
-    """Show a host; `refused_at` is when a second key was refused."""
+    """Show a host; `refused_at` is when a second key was refused.
+
+    `renewal_due_at` is since when its certificate names something else than it should.
+    """
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""

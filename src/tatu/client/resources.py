@@ -178,6 +178,7 @@ class Host(Struct, frozen=True, kw_only=True):
     enrolled_at: datetime | None = None
     host_keys: list[HostKey] = []
     refused_at: datetime | None = None
+    renewal_due_at: datetime | None = None
     legacy: bool = False
 
 
