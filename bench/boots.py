@@ -207,7 +207,12 @@ def _copy(lab: Lab, instance: str, copies: Sequence[str]) -> None:
             for table, names in _COPIED:
                 columns = connection.execute(text(f"SHOW COLUMNS FROM {table}")).scalars()
                 kept = [each for each in columns if each != "id"]
-                own = {names: ":copy", "hostname": ":name", "display_name": ":name"}
+                own = {
+                    "hostname": ":name",
+                    "display_name": ":name",
+                    "uuid": "UUID()",
+                    names: ":copy",
+                }
                 connection.execute(
                     text(
                         f"INSERT INTO {table} ({', '.join(f'`{each}`' for each in kept)})"

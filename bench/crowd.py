@@ -57,15 +57,6 @@ def people(lab: Lab, *, projects: int, users: int) -> Members:
     return made
 
 
-def leave(lab: Lab, members: Mapping[str, str]) -> None:
-    """Take the roles of a user in each of these projects, and tell nobody."""
-    with closing(_keystone(lab)) as keystone, keystone:
-        keystone.executemany(
-            "DELETE FROM assignment WHERE actor_id = ? AND target_id = ?",
-            [(user, project) for project, user in members.items()],
-        )
-
-
 def certify(tatu: CloudTatu, members: Members, *, each: int) -> Mapping[str, Sequence[int]]:
     """Give every project an authority, and every user that many live certificates.
 
