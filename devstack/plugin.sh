@@ -110,7 +110,7 @@ function configure_tatu {
     iniset "$TATU_CONF" vendordata api_endpoint_for_vms "${TATU_API_FOR_VMS:-http://$SERVICE_HOST:$TATU_BIND_PORT}"
     iniset "$TATU_CONF" vendordata insecure_http True # a cloud to try things in
     iniset "$TATU_CONF" events driver oslo
-    iniset "$TATU_CONF" events create_authorities "$(trueorfalse True TATU_CREATE_AUTHORITIES)"
+    iniset "$TATU_CONF" authority create_for_projects "$(trueorfalse True TATU_CREATE_AUTHORITIES)"
     iniset_rpc_backend tatu "$TATU_CONF" events_oslo
     iniset "$TATU_CONF" original_wire enabled "$(trueorfalse False TATU_ORIGINAL_WIRE)"
     iniset "$TATU_CONF" original_wire noauth "$(trueorfalse False TATU_ORIGINAL_WIRE)"

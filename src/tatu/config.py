@@ -82,6 +82,7 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
             ("sign_in_address", 600, "Sign-ins from an address"),
             ("enrolment_host", 30, "Enrolments of a host that proved itself"),
             ("enrolment_address", 600, "Enrolments from an address"),
+            ("denied_address", 600, "Tokens that Keystone refused, from an address"),
             ("certificates_account", 6000, "Certificates of a user"),
             ("revocations_account", 300, "Requests of a user to revoke"),
         )
@@ -120,11 +121,6 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
     ),
     "events": (
         cfg.StrOpt("driver", default="none", help="What brings the cloud's notices to workers."),
-        cfg.BoolOpt(
-            "create_authorities",
-            default=False,
-            help="Make an authority for every project, when it is created or first seen.",
-        ),
     ),
     "original_wire": (
         cfg.BoolOpt(
@@ -167,7 +163,9 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
             "interval",
             default=300,
             min=10,
-            help="Seconds between two comparisons of the ledger with the cloud.",
+            max=_HOUR,
+            help="Seconds between two comparisons of the ledger with the cloud; less when a hold"
+            " ends before.",
         ),
         cfg.FloatOpt(
             "share",
@@ -183,11 +181,17 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
             default=30 * 60,
             min=0,
             max=30 * 60,
-            help="Seconds that losses are held before they are applied after all; whom they"
-            " concern gets no new certificate meanwhile.",
+            help="Seconds that losses are held before they are applied after all, if the cloud"
+            " still tells of them; whom they concern gets no new certificate meanwhile.",
         ),
     ),
     "authority": (
+        cfg.BoolOpt(
+            "create_for_projects",
+            default=False,
+            help="Make an authority for every project: when the cloud tells of it, a comparison"
+            " finds it, or its first instance boots.",
+        ),
         *(
             cfg.StrOpt(
                 f"{purpose}_algorithm",
@@ -474,7 +478,7 @@ def _parsed(conf: cfg.ConfigOpts) -> Config:
         keystore_driver=conf.keystore.driver,
         inventory_driver=conf.inventory.driver,
         events_driver=conf.events.driver,
-        create_authorities=conf.events.create_authorities,
+        create_authorities=conf.authority.create_for_projects,
         original_wire=OriginalWire(
             enabled=conf.original_wire.enabled,
             noauth=conf.original_wire.noauth,

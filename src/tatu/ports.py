@@ -68,10 +68,13 @@ class IdentityProvider(Protocol):
         """Where callers get their tokens: the address of a Keystone, or nothing for this API."""
 
     @abstractmethod
-    def authenticate(self, request: Request, *, cached: bool = True) -> Identity:
+    def authenticate(
+        self, request: Request, *, cached: bool = True, strange: Callable[[], None] = lambda: None
+    ) -> Identity:
         """Return the caller; `cached=False` asks the source itself.
 
-        Raises `Unauthenticated` or `Unavailable`, never answers anonymous.
+        `strange` is called before another service is asked about whom nobody remembers; what it
+        raises is let out. Raises `Unauthenticated` or `Unavailable`, never answers anonymous.
         """
 
     @abstractmethod
@@ -1014,6 +1017,10 @@ class Limits(Protocol):
 
         A process may lease a sixteenth of the limit, 256 at most: so exact is the count.
         """
+
+    @abstractmethod
+    def check(self, key: str, *, window: timedelta, now: datetime) -> None:
+        """Raise `TooMany` when `take` has done so in this process and window; count nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,7 @@ class Cloud(IdentityProvider):
             **more,
         )
 
-    def authenticate(self, request, *, cached=True):
+    def authenticate(self, request, *, cached=True, strange=None):
         if self.out:
             raise Unavailable("Keystone does not answer")
         try:

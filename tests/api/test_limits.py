@@ -1,15 +1,18 @@
 """Rate limits: by who and what before by where (security.md S10)."""
 
 import ipaddress
+from dataclasses import replace
 
 import pytest
 from falcon import testing
 from falcon.request import Request
 
 from tatu.api import limits
-from tests.api.deployment import deployed
+from tatu.api.app import create_app
+from tests.api.deployment import Deployment, deployed
 from tests.api.keys import ClientKey
 from tests.api.test_hosts import enrol as enrol_proven
+from tests.fakes.keystone import FakeKeystone
 
 PROXIES = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
 
@@ -167,3 +170,36 @@ def test_revocations_are_limited_by_account(limited):
 def test_an_address_is_what_the_last_trusted_hop_saw(peer, forwarded, expected):
     environ = testing.create_environ(headers={"X-Forwarded-For": forwarded}, remote_addr=peer)
     assert expected == limits.address(Request(environ), PROXIES)
+
+
+def test_a_flood_of_made_up_tokens_does_not_reach_keystone_and_stops_nobody_it_knows(limited):
+    made = limited(denied_address=3)
+    keystone = FakeKeystone(made.ledger.directory)
+    provider = keystone.provider(made.clock, made.ledger.cut_offs)
+    parts = replace(made.parts, identities=provider, administration=None, sign_in=None)
+    deployment = Deployment(parts, create_app(parts), made.clock, {})
+
+    def ask(token, address="192.0.2.1", method="GET"):
+        path = "/v2/hosts" if method == "GET" else "/v2/authorities/blue"
+        answer = deployment.call(
+            method, path, headers={"X-Auth-Token": token}, remote_addr=address
+        )
+        return answer.status_code
+
+    known = keystone.token("blue-admin", "blue")
+    assert ask(known) == 200
+    assert [ask(f"made-up-{number}") for number in range(3)] == [401] * 3
+    assert ask("made-up-3") == 429
+    before = len(keystone.asked)
+    assert {ask(f"flood-{number}") for number in range(20)} == {429}
+    assert len(keystone.asked) == before
+    assert ask(known) == 200
+    assert ask(known, method="PUT") != 429
+    assert ask("made-up", address="192.0.2.2") == 401
+    made.clock.move(seconds=61)
+    assert ask("made-up") == 401
+
+
+def test_who_brings_no_token_at_all_is_not_counted(limited):
+    made = limited(denied_address=1)
+    assert {made.call("GET", "/v2/hosts").status_code for _ in range(5)} == {401}

@@ -35,7 +35,9 @@ class FakeIdentities(IdentityProvider):
     def sign_in_url(self) -> str:
         return ""
 
-    def authenticate(self, request: Request, *, cached: bool = True) -> Identity:
+    def authenticate(
+        self, request: Request, *, cached: bool = True, strange: Callable[[], None] = lambda: None
+    ) -> Identity:
         self.check()
         self.asked += 1
         mark = self._ledger.cut_offs.mark()

@@ -196,7 +196,7 @@ def test_behind_a_proxy_tatu_is_known_by_https_and_trusts_the_clouds_authority(d
     tatu = here.sections(here.folder / "etc/tatu.conf")
     assert tatu["DEFAULT"]["api_endpoint"] == f"https://192.0.2.1:{here.port}"
     assert tatu["api"]["bind_port"] == "28322"
-    assert tatu["events"]["create_authorities"] == "True"
+    assert tatu["authority"]["create_for_projects"] == "True"
     assert tatu["vendordata"]["api_endpoint_for_vms"] == "http://192.0.2.1:28322"
     assert tatu["barbican"]["verify_ssl_path"] == "/bundle.pem"
     nova = here.sections(here.files["nova"])

@@ -31,7 +31,7 @@ NOWHERE = "99999999-9999-4999-8999-999999999999"
 def tatu(compute_lab, tmp_path_factory):
     """A deployment by the guide, whose Nova asks it for vendordata."""
     folder = tmp_path_factory.mktemp("inventory")
-    with deployed(compute_lab, folder, "[events]\ncreate_authorities = true\n") as made:
+    with deployed(compute_lab, folder, "[authority]\ncreate_for_projects = true\n") as made:
         made.start()
         user = made.vendordata_user
         compute_lab.configure_vendordata(

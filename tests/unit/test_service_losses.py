@@ -139,7 +139,7 @@ class Cloud:
         held = self._roles(subject, project)
         return frozenset(role for role in held if not (self.lost and role.id == ADMIN))
 
-    def authenticate(self, request, *, cached=True):
+    def authenticate(self, request, *, cached=True, strange=None):
         found = self._authenticate(request, cached=cached)
         if self.origin and self.lost:
             raise Unauthenticated("what the token was got by is gone")

@@ -322,6 +322,20 @@ def test_a_mass_loss_is_held_and_applied_after_half_an_hour(cloud):
     assert len(events(cloud.deployment, "brake.applied")) == 1
 
 
+def test_the_next_run_is_due_when_the_oldest_hold_ends(cloud):
+    cloud.populate(4)
+    assert cloud.reconciliation.watch() is None
+    cloud.forget(*cloud.members[:3])
+    second = timedelta(seconds=1)
+    assert HOLD - second < cloud.reconciliation.watch() <= HOLD
+    cloud.deployment.clock.forward(minutes=29)
+    assert 59 * second < cloud.reconciliation.watch() <= 60 * second
+    cloud.identities.out = True  # what is over and cannot be judged makes nobody hurry
+    cloud.deployment.clock.forward(minutes=1)
+    assert cloud.reconciliation.watch() is None
+    assert len(cloud.held()) == 3
+
+
 def test_a_mass_of_lost_credentials_is_held_and_gets_nothing_new(cloud):
     cloud.populate(1)
     origins = [f"{APPLICATION_CREDENTIAL}{number}" for number in range(4)]

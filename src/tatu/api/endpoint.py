@@ -53,7 +53,7 @@ def _responder(shared: Shared, operation: Operation) -> Callable[..., None]:
             cached = (operation.remembered or req.method in _READS) and req.get_header(
                 idempotency.HEADER
             ) is None
-            identity = parts.identities.authenticate(facts, cached=cached)
+            identity = limits.authenticate(parts, req, facts, cached=cached)
             req.context.identity = identity
         elif operation.address_rate is not None:
             limits.take_address(parts, req, operation.address_rate)

@@ -6,22 +6,50 @@ import json
 
 from falcon import Request
 
+from tatu import ports
 from tatu.api.parts import Parts, Rate
+from tatu.core.errors import Unauthenticated
+from tatu.core.identity import Identity
 from tatu.core.policy import Network
 
 _V6_NETWORK = 64
 
 
 def take(parts: Parts, what: str, rate: Rate, *who: str) -> None:
-    """Count one against a limit; raises `TooMany`.
-
-    The key in the ledger is a digest: what a stranger sends may be long, and may be a secret typed
-    into the wrong field.
-    """
-    digest = hashlib.sha256(json.dumps(who).encode()).hexdigest()[:32]
+    """Count one against a limit; raises `TooMany`."""
     parts.ledger.limits.take(
-        f"{what}:{digest}", limit=rate.count, window=rate.window, now=parts.clock()
+        _key(what, *who), limit=rate.count, window=rate.window, now=parts.clock()
     )
+
+
+def _key(what: str, *who: str) -> str:
+    """Return a digest: what a stranger sends may be long, and a secret typed in a wrong field."""
+    return f"{what}:{hashlib.sha256(json.dumps(who).encode()).hexdigest()[:32]}"
+
+
+def authenticate(
+    parts: Parts, request: Request, facts: ports.Request, *, cached: bool
+) -> Identity:
+    """Return who asks. A flood of made-up tokens from one address is not let through to a cloud.
+
+    Raises `TooMany` besides what the driver raises: for strangers alone, whose address has sent
+    too many tokens that were refused.
+    """
+    rate = parts.settings.rates.denied_address
+    asked = False
+
+    def strange() -> None:
+        nonlocal asked
+        key = _key("denied_address", address(request, parts.settings.trusted_proxies))
+        parts.ledger.limits.check(key, window=rate.window, now=parts.clock())
+        asked = True
+
+    try:
+        return parts.identities.authenticate(facts, cached=cached, strange=strange)
+    except Unauthenticated:
+        if asked:
+            take_address(parts, request, "denied_address")
+        raise
 
 
 def take_address(parts: Parts, request: Request, name: str) -> None:

@@ -143,8 +143,11 @@ class Reconciliation:
             troubles=tuple(comparison.troubles),
         )
 
-    def watch(self) -> None:
-        """Run, and log what came of it; what is held is an error that somebody should look at."""
+    def watch(self) -> timedelta | None:
+        """Run, and log what came of it; what is held is an error that somebody should look at.
+
+        Return how long it is until a hold ends: time for the next run, at the latest.
+        """
         report = self.run()
         told: Mapping[str, object] = {
             **vars(report),
@@ -154,6 +157,10 @@ class Reconciliation:
         LOG.info("reconciled", **told)
         if report.held:
             LOG.error("brake.held", held=report.held)
+        now = self.clock()
+        left = (held.since + self.settings.hold - now for held in self.held())
+        # what is over and stands all the same, nobody could judge: no reason to hurry
+        return min((time for time in left if time > timedelta()), default=None)
 
     def held(self) -> tuple[Held, ...]:
         """Return what the brake holds, the oldest first."""

@@ -1,6 +1,7 @@
 """Rate limits that all processes share."""
 
 import hashlib
+import math
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from tatu.store.database import Database
 from tatu.store.tables import limits as table
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
 _SHARE = 16
 _MOST_LEASED = 256
 """Of a large limit: what a process held when it was killed counts as used, in every window."""
@@ -56,8 +58,16 @@ class SqlLimits(Limits):
                     self._keep(key, _Lease(window=number, left=left, spent=not granted))
                     taken = granted > 0
         if not taken:
-            wait = -((now - ends_at) // timedelta(seconds=1))
-            raise TooMany(f"more than {limit} requests in {window}", retry_after=max(1, wait))
+            raise _too_many(window, ends_at - now)
+
+    def check(self, key: str, *, window: timedelta, now: datetime) -> None:
+        """Look at the lease, which costs nothing."""
+        number = (now - _EPOCH) // window
+        with self._lock:
+            lease = self._leases.get(key)
+            spent = lease is not None and lease.window == number and lease.spent and not lease.left
+        if spent:
+            raise _too_many(window, _EPOCH + (number + 1) * window - now)
 
     def _take_leased(self, key: str, number: int) -> bool | None:
         """Take one from the lease; None: another is needed, False: there is none to be had."""
@@ -99,3 +109,7 @@ class SqlLimits(Limits):
             return self._database.write(work)
         except Conflict:  # another process made the row meanwhile
             return self._database.write(work)
+
+
+def _too_many(window: timedelta, left: timedelta) -> TooMany:
+    return TooMany(f"too many requests in {window}", retry_after=max(1, math.ceil(left / _SECOND)))

@@ -72,7 +72,7 @@ def _responder(shared: Shared, operation: Operation) -> Callable[..., None]:
         if not operation.public:
             facts = facts_of(req)
             cached = operation.remembered or req.method == "GET"
-            identity = parts.identities.authenticate(facts, cached=cached)
+            identity = limits.authenticate(parts, req, facts, cached=cached)
             req.context.identity = identity
             own = {} if identity.project is None else {"authority": identity.project}
             authorize(parts, operation, identity, own, req)

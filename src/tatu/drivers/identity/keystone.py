@@ -4,7 +4,7 @@ A token that is seen for the first time costs one round trip; for a minute it th
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -55,16 +55,19 @@ class Keystone(IdentityProvider):
         """Keystone's address, as callers know it."""
         return self.url
 
-    def authenticate(self, request: Request, *, cached: bool = True) -> Identity:
+    def authenticate(
+        self, request: Request, *, cached: bool = True, strange: Callable[[], None] = lambda: None
+    ) -> Identity:
         """Return whom the token speaks for; `cached=False` asks Keystone."""
         text = keystone_tokens.text(request.headers)
         # What is confined by access rules is remembered for one method and path only.
         anywhere, here = _digest(text), _digest(text, request.method, request.path)
-        if cached:
-            now = self.clock()
-            found = self._remembered.get(anywhere, now) or self._remembered.get(here, now)
-            if found is not None:
-                return found
+        now = self.clock()
+        found = self._remembered.get(anywhere, now) or self._remembered.get(here, now)
+        if found is None:
+            strange()
+        elif cached:
+            return found
         try:
             token, identity = self._find(request, text)
         except Unauthenticated:

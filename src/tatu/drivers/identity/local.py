@@ -1,6 +1,6 @@
 """Identities of the embedded directory, by bearer token (security.md S7)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -55,7 +55,9 @@ class Local(IdentityProvider):
         """Nowhere else: this API gives tokens."""
         return ""
 
-    def authenticate(self, request: Request, *, cached: bool = True) -> Identity:
+    def authenticate(
+        self, request: Request, *, cached: bool = True, strange: Callable[[], None] = lambda: None
+    ) -> Identity:
         """Return whom the bearer token speaks for."""
         digest = bearer.digest(bearer.from_header(request.headers.get("authorization")))
         found = self._remembered.get(digest, self.clock()) if cached else None

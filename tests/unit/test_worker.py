@@ -1,0 +1,40 @@
+"""How often the worker does what it repeats."""
+
+from datetime import timedelta
+
+import pytest
+
+from tatu.core.errors import Unavailable
+from tatu.worker import Worker
+
+PAUSE = timedelta(minutes=5)
+
+
+class Due:
+    """An event that notes how long is waited for it, and ends the worker at the first wait."""
+
+    def __init__(self, worker):
+        self.worker = worker
+
+    def wait(self, seconds):
+        self.seconds = seconds
+        self.worker._stopping = True
+
+    def clear(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [(None, 300), (timedelta(minutes=1), 60), (timedelta(hours=1), 300), (Unavailable("no"), 300)],
+)
+def test_the_pause_is_as_short_as_what_is_repeated_asks_and_no_longer_than_usual(asked, seconds):
+    def act():
+        if isinstance(asked, Exception):
+            raise asked
+        return asked
+
+    worker = Worker(None)
+    due = Due(worker)
+    worker._repeat("test", act, due, PAUSE)
+    assert due.seconds == seconds
