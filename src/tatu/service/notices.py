@@ -7,7 +7,7 @@ and left to reconciliation while the cloud does not answer.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -69,6 +69,12 @@ class Notices(NoticeHandler):
     create_authorities: bool
     _waiting: dict[Notice, Notice] = field(default_factory=dict, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _shared: Shared[Notice] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Let those share a cut-off whom nobody can tell apart."""
+        shared = Shared(self._cut_off, pause=PAUSE, crowd=CROWD)
+        object.__setattr__(self, "_shared", shared)
 
     def handle(self, notice: Notice) -> None:
         """Act on a notice, or remember it.
@@ -159,7 +165,9 @@ class Notices(NoticeHandler):
         for kind in dict.fromkeys(notice.kind for notice in notices):
             same = [notice for notice in notices if notice.kind is kind]
             topics = dict.fromkeys(topic for notice in same for topic in notice.topics)
-            told = self._event("permission.ended", same[0], None, shared_by=len(same))
+            told = self._event("permission.ended", same[0], None)
+            if len(same) > 1:
+                told = replace(told, facts={**told.facts, "shared_by": len(same)})
             self.ledger.cut_offs.commit(list(topics), kind, told)
         self.lost()
 
@@ -246,7 +254,7 @@ class Notices(NoticeHandler):
             except Conflict as error:  # it has one, or another has its DNS suffix
                 LOG.info("notice.no-authority", id=notice.id, error=str(error))
 
-    def _event(self, action: str, notice: Notice, authority: str | None, **facts: object) -> Event:
+    def _event(self, action: str, notice: Notice, authority: str | None) -> Event:
         return event(
             action,
             by=SYSTEM,
@@ -255,5 +263,4 @@ class Notices(NoticeHandler):
             authority=authority,
             notice=str(notice.kind),
             message=notice.message,
-            **facts,
         )
