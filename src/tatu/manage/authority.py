@@ -3,10 +3,9 @@
 import argparse
 
 from tatu.bootstrap import Application
-from tatu.core.authority import Authority, AuthorityKey, KeyState, Purpose
-from tatu.core.errors import Conflict, Malformed, NotFound, TatuError, Unavailable
+from tatu.core.authority import Authority, KeyState, Purpose
+from tatu.core.errors import Conflict, Malformed, NotFound, TatuError
 from tatu.manage import opening
-from tatu.service.audit import event
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -92,39 +91,16 @@ def _revoke_key(parsed: argparse.Namespace) -> None:
 def _destroy_keys(parsed: argparse.Namespace) -> None:
     with opening.application(parsed) as application:
         authority = application.authorities.show(_id(application, parsed.authority))
-        if authority.retired_at is None:
-            raise Conflict(f"authority {authority.id!r} is not retired: its keys are in use")
-        left = [key for key in authority.keys if _is_kept(application, key)]
+        left = application.authorities.kept_keys(authority.id)
         if not left:
             print(f"no key of authority {authority.id} is left")
             return
         if not parsed.yes:
             _confirm(authority, len(left))
-        # First, so that nothing is destroyed unseen; who runs it again says so again.
-        application.ledger.audit.append(
-            event(
-                "authority.keys-destroyed",
-                by=opening.operator(application, authority.id),
-                at=application.clock(),
-                subject=authority.id,
-                authority=authority.id,
-                keys=[key.public_key.fingerprint for key in left],
-            )
-        )
-        for key in left:
-            application.keystore.delete(key.reference)
-    print(f"destroyed {len(left)} keys of authority {authority.id}")
+        operator = opening.operator(application, authority.id)
+        count = application.authorities.destroy_keys(operator, authority.id)
+    print(f"destroyed {count} keys of authority {authority.id}")
     print("restart tatu-api wherever it runs: what it has opened stays in its memory until then")
-
-
-def _is_kept(application: Application, key: AuthorityKey) -> bool:
-    try:
-        application.keystore.signer(key.reference)
-    except NotFound:
-        return False
-    except Unavailable:  # it is there and damaged, or the key store is out, as deleting will tell
-        return True
-    return True
 
 
 def _confirm(authority: Authority, count: int) -> None:

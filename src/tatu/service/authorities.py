@@ -19,7 +19,7 @@ from tatu.core.authority import (
     Profile,
     Purpose,
 )
-from tatu.core.errors import Conflict, Malformed, NotFound, TatuError
+from tatu.core.errors import Conflict, Malformed, NotFound, TatuError, Unavailable
 from tatu.core.identity import Identity
 from tatu.ports import Clock, KeyStore, Ledger, Page
 from tatu.service.audit import event
@@ -220,6 +220,48 @@ class Authorities:
             ),
             revoked=revoked,
         )
+
+    def kept_keys(self, authority_id: str) -> tuple[AuthorityKey, ...]:
+        """Return the keys of a retired authority that are not destroyed yet.
+
+        Raises `NotFound`, or `Conflict` for an authority that is not retired.
+        """
+        authority = self.ledger.authorities.get(authority_id)
+        if authority.retired_at is None:
+            raise Conflict(f"authority {authority_id!r} is not retired: its keys are in use")
+        return tuple(key for key in authority.keys if self._is_kept(key))
+
+    def destroy_keys(self, by: Identity | Actor, authority_id: str) -> int:
+        """Destroy the private keys of a retired authority, for ever; return how many there were.
+
+        Raises what `kept_keys` raises, or `Unavailable`: then do it again.
+        """
+        left = self.kept_keys(authority_id)
+        if not left:
+            return 0
+        # First, so that nothing is destroyed unseen; who does it again says so again.
+        self.ledger.audit.append(
+            event(
+                "authority.keys-destroyed",
+                by=by,
+                at=self.clock(),
+                subject=authority_id,
+                authority=authority_id,
+                keys=[key.public_key.fingerprint for key in left],
+            )
+        )
+        for key in left:
+            self.keystore.delete(key.reference)
+        return len(left)
+
+    def _is_kept(self, key: AuthorityKey) -> bool:
+        try:
+            self.keystore.signer(key.reference)
+        except NotFound:
+            return False
+        except Unavailable:  # there and damaged, or the key store is out, as deleting will tell
+            return True
+        return True
 
     def _announce(self, authority_id: str) -> None:
         """Let hosts learn of a new key from now on.

@@ -5,6 +5,8 @@ import copy
 import os
 import pickle
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -17,6 +19,7 @@ from tatu.drivers.keystore import kek
 from tatu.drivers.keystore.envelope import Envelope
 from tatu.drivers.keystore.kek import Keks
 from tatu.drivers.keystore.local import Local
+from tatu.drivers.keystore.signers import Signers, encode
 from tests.fakes.secrets import FakeSecrets
 
 
@@ -275,3 +278,28 @@ def test_what_a_lost_kek_wraps_is_abandoned_and_nothing_else():
     assert store.secret("enrolment") != before
     assert secrets.get("reference:somebody-elses") == b"not an envelope"
     assert store.abandon() == ()
+
+
+def test_a_burst_reads_a_key_once_and_a_failure_is_not_kept():
+    secrets = FakeSecrets()
+    one = local(secrets, line())
+    reference, _ = one.create(KeyAlgorithm.ED25519)
+    der = encode(one.signer(reference)._private_key)
+    signers, reads, together = Signers(), [], threading.Barrier(8)
+
+    def read(name):
+        reads.append(name)
+        if len(reads) == 1:
+            raise Unavailable("out")
+        time.sleep(0.05)  # that all others come meanwhile
+        return der
+
+    def get():
+        together.wait(10)
+        return signers.get(reference, read)
+
+    with pytest.raises(Unavailable):
+        signers.get(reference, read)
+    with ThreadPoolExecutor(8) as pool:
+        found = {id(each.result()) for each in [pool.submit(get) for _ in range(8)]}
+    assert (len(found), len(reads)) == (1, 2)

@@ -32,18 +32,32 @@ class Signers:
         self._capacity = capacity
         self._opened: OrderedDict[str, Signer] = OrderedDict()
         self._lock = threading.Lock()
+        self._opening: dict[str, threading.Lock] = {}
 
     def get(self, reference: str, read: Callable[[str], bytes]) -> Signer:
         """Return the signer of a key; `read` gets its PKCS #8 when it is not open.
 
         Raises what `read` raises, and `Unavailable` when that is no key which signs.
         """
+        signer = self._find(reference)
+        if signer is not None:
+            return signer
+        with self._lock:
+            opening = self._opening.setdefault(reference, threading.Lock())
+        try:
+            with opening:  # a burst reads a key once
+                signer = self._find(reference)
+                return signer or self.keep(reference, _decode(reference, read(reference)))
+        finally:
+            with self._lock:
+                self._opening.pop(reference, None)
+
+    def _find(self, reference: str) -> Signer | None:
         with self._lock:
             signer = self._opened.get(reference)
             if signer is not None:
                 self._opened.move_to_end(reference)
-                return signer
-        return self.keep(reference, _decode(reference, read(reference)))
+        return signer
 
     def keep(self, reference: str, private_key: PrivateKey) -> Signer:
         """Return the signer of a key that is open."""
