@@ -185,27 +185,34 @@ def test_what_was_deleted_is_a_loss_without_asking(told, deployment, kind):
     assert len(told.cut_off()) == 1
 
 
+@pytest.fixture
+def paused(deployment, monkeypatch):
+    """Notices between whose shared cut-offs there is a long pause."""
+    monkeypatch.setattr(notices, "PAUSE", 60)
+    return Told(deployment)
+
+
 def crowd(told, kind, *ids):
     """Have notices of a kind come at once while the pause after another one lasts."""
     told.handle(kind, "first")
     together(len(ids), lambda at: told.handle(kind, ids[at]))
 
 
-def test_losses_of_nobody_knows_whom_share_a_cut_off_and_a_link(told, deployment):
-    crowd(told, K.GROUP_DELETED, *(f"g-{at}" for at in range(CROWD)))
+def test_losses_of_nobody_knows_whom_share_a_cut_off_and_a_link(paused, deployment):
+    crowd(paused, K.GROUP_DELETED, *(f"g-{at}" for at in range(CROWD)))
 
-    assert told.cut_off() == [losses.everyone()] * 2
-    assert told.lost == 2
+    assert paused.cut_off() == [losses.everyone()] * 2
+    assert paused.lost == 2
     first, second = events(deployment, "permission.ended")
     assert "shared_by" not in first["facts"]
     assert second["facts"]["shared_by"] == CROWD
 
 
-def test_origins_of_no_certificate_are_cut_off_with_one_link(told, deployment):
+def test_origins_of_no_certificate_are_cut_off_with_one_link(paused, deployment):
     origins = [f"application-credential:{at}" for at in range(CROWD)]
-    crowd(told, K.ORIGIN_DELETED, *origins)
+    crowd(paused, K.ORIGIN_DELETED, *origins)
 
-    assert sorted(told.cut_off()) == sorted(map(losses.origin, ["first", *origins]))
+    assert sorted(paused.cut_off()) == sorted(map(losses.origin, ["first", *origins]))
     assert len(events(deployment, "permission.ended")) == 2
 
 
