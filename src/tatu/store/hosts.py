@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, and_, delete, exists, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, Select, and_, delete, insert, select, tuple_, update
 
 from tatu.core import losses
 from tatu.core.audit import Event
@@ -102,19 +102,7 @@ class SqlHosts(Hosts):
         marker: str | None,
     ) -> Page[Host]:
         """Return hosts by authority and id; the marker is both."""
-        query = select(table).where(table.c.deleted_at.is_(None))
-        if ids is not None:
-            query = query.where(table.c.id.in_(ids))
-        if holding is not None:
-            query = query.where(
-                exists().where(
-                    host_principals.c.authority == table.c.authority,
-                    host_principals.c.host == table.c.id,
-                    host_principals.c.principal == holding,
-                )
-            )
-        if authorities is not None:
-            query = query.where(table.c.authority.in_(authorities))
+        query = select_of(authorities=authorities, ids=ids, holding=holding)
         if marker is not None:
             query = query.where(tuple_(table.c.authority, table.c.id) > _place(marker))
         query = query.order_by(table.c.authority, table.c.id).limit(limit + 1)
@@ -213,6 +201,26 @@ class SqlHosts(Hosts):
             return self._database.change(work)
         finally:
             self._snapshots.forget()
+
+
+def select_of(
+    *, authorities: Sequence[str] | None, ids: Sequence[str] | None, holding: str | None
+) -> Select[Any]:
+    """Return the query for live hosts; what whoever is `holding` has leads to them."""
+    query = select(table).where(table.c.deleted_at.is_(None))
+    if ids is not None:
+        query = query.where(table.c.id.in_(ids))
+    if holding is not None:
+        query = query.join(
+            host_principals,
+            and_(
+                host_principals.c.authority == table.c.authority,
+                host_principals.c.host == table.c.id,
+            ),
+        ).where(host_principals.c.principal == holding)
+    if authorities is not None:
+        query = query.where(table.c.authority.in_(authorities))
+    return query
 
 
 def _kept(change: Change, known: Host, wanted: Host, event: Event) -> Host:

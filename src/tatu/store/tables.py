@@ -202,6 +202,8 @@ host_principals = _table(
     Column("principal", NAME, primary_key=True),
     Column("host", ID, nullable=False),
     Index("host_principals_by_host", "authority", "host"),
+    # an address that changed: its notice may name no project
+    Index("host_principals_by_principal", "principal"),
 )
 
 # Losses that were inferred, too many at once to be believed (security.md S22).

@@ -1,5 +1,6 @@
 """Hosts and their admissions."""
 
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 
@@ -7,7 +8,17 @@ import pytest
 
 from tatu.core import losses
 from tatu.core.errors import Conflict, Gone, Malformed, NotFound, PermissionEnded, Taken
-from tests.contract.ledger.material import NOW, authority, event, host, host_certificate, key
+from tatu.store.database import make_engine
+from tatu.store.hosts import select_of
+from tests.contract.ledger.material import (
+    NOW,
+    SQLITE,
+    authority,
+    event,
+    host,
+    host_certificate,
+    key,
+)
 from tests.fakes.threads import together
 
 KEYS = (key("db-1").line, key("db-2").line)
@@ -234,3 +245,24 @@ def test_whose_name_or_address_it_is_is_told(blue):
     with pytest.raises(Taken) as raised:
         blue.hosts.admit(host("web", addresses=("10.0.0.1",)), event())
     assert (raised.value.principal, raised.value.holder) == ("10.0.0.1", "db")
+
+
+@SQLITE
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        ({"ids": ("db",)}, "hosts_by_id"),
+        ({"holding": "203.0.113.7"}, "host_principals_by_principal"),
+    ],
+)
+def test_hosts_of_all_authorities_are_found_by_an_index(blue, url, wanted, index):
+    """With a hundred thousand others in the ledger: the plan says which rows are looked at."""
+    query = select_of(**{"authorities": None, "ids": None, "holding": None, **wanted})
+    engine = make_engine(url, pool_size=1)
+    with closing(engine.connect()) as connection:
+        compiled = query.compile(engine, compile_kwargs={"literal_binds": True})
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}").all()
+    engine.dispose()
+    steps = [row.detail for row in plan]
+    assert any(index in step for step in steps)
+    assert not [step for step in steps if step.startswith("SCAN")]

@@ -90,11 +90,12 @@ class Registration:
             domain = self._identity.find_domain(wanted.domain)
             if domain is None:
                 raise Malformed(f"the cloud has no domain {wanted.domain!r}")
-            project = self._project(wanted.project, domain)
+            project = self._project(wanted.project, domain, "Users of the cloud's services")
             tatu = self._user(SERVICE, domain, users)
             self._system_role(tatu, self._role(READER))
             self._inherited_role(tatu, self._role(INVENTORY_ROLE))
-            self._project_role(tatu, self._project(KEYS_PROJECT, domain), self._role(MEMBER))
+            keys = self._project(KEYS_PROJECT, domain, "Keys of Tatu's authorities")
+            self._project_role(tatu, keys, self._role(MEMBER))
             nova = self._user(VENDORDATA_USER, domain, users)
             self._project_role(nova, project, self._role(VENDORDATA_ROLE))
             self._service(wanted)
@@ -109,12 +110,12 @@ class Registration:
             passwords=dict(self._passwords),
         )
 
-    def _project(self, name: str, domain: Any) -> Any:
+    def _project(self, name: str, domain: Any, description: str) -> Any:
         found = self._identity.find_project(name, domain_id=domain.id)
         return found or self._made(
             f"project {name}",
             self._identity.create_project(
-                name=name, domain_id=domain.id, description="Users of the cloud's services"
+                name=name, domain_id=domain.id, description=description
             ),
         )
 

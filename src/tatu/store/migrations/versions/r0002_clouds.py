@@ -34,6 +34,7 @@ def upgrade() -> None:
     for name in ("admitted_at", "renewal_due_at"):
         op.add_column("hosts", sa.Column(name, Moment))
     op.create_index("hosts_by_id", "hosts", ["id"])
+    op.create_index("host_principals_by_principal", "host_principals", ["principal"])
     options: dict[str, Any] = {**TABLE}
     op.create_table(
         "holds",
