@@ -326,6 +326,10 @@ class Authorities(Protocol):
         """Return authorities by id; `only` confines to these ids, None means all."""
 
     @abstractmethod
+    def suffixes(self) -> Mapping[str, str]:
+        """Return the DNS suffix of each authority that has one and is not retired, in one read."""
+
+    @abstractmethod
     def change_profile(self, authority_id: str, profile: Profile, event: Event) -> Authority:
         """Replace the profile and grow the revision. Raises `NotFound`."""
 

@@ -3,10 +3,9 @@
 import contextlib
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 
 from tatu.core import host, lint, policy
 from tatu.core.audit import Actor
@@ -23,7 +22,6 @@ from tatu.core.errors import Conflict, Malformed, NotFound, TatuError, Unavailab
 from tatu.core.identity import Identity
 from tatu.ports import Clock, KeyStore, Ledger, Page
 from tatu.service.audit import event
-from tatu.service.paging import every
 from tatu.service.statements import Statements, trusted_keys
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -335,16 +333,10 @@ class Authorities:
             return profile
         if host.name(suffix) != suffix or "." not in suffix:
             raise Malformed(f"{suffix!r} is no DNS suffix: two or more lower-case labels")
-        for other in self._all():
-            theirs = other.profile.dns_suffix
-            if other.id == authority_id or other.retired_at:
-                continue  # the names of a retired one are free
-            if theirs and _overlap(suffix, theirs):
+        for other, theirs in self.ledger.authorities.suffixes().items():
+            if other != authority_id and _overlap(suffix, theirs):
                 raise Conflict(f"the DNS suffix {suffix!r} overlaps another authority's")
         return profile
-
-    def _all(self) -> Iterator[Authority]:
-        return every(partial(self.list, only=None))
 
 
 def _overlap(one: str, other: str) -> bool:

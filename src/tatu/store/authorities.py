@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -107,6 +107,16 @@ class SqlAuthorities(Authorities):
             keys = _keys(connection, [row.id for row in rows])
         found = tuple(_authority(row, keys.get(row.id, ())) for row in rows[:limit])
         return Page(items=found, marker=found[-1].id if len(rows) > limit else None)
+
+    def suffixes(self) -> Mapping[str, str]:
+        """Return who speaks for which names."""
+        query = select(authorities.c.id, authorities.c.profile).where(
+            authorities.c.retired_at.is_(None)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        found = {row.id: json.loads(row.profile).get("dns_suffix", "") for row in rows}
+        return {authority: suffix for authority, suffix in found.items() if suffix}
 
     def change_profile(self, authority_id: str, profile: Profile, event: Event) -> Authority:
         """Replace the profile."""
