@@ -35,6 +35,7 @@ class FakeKeystone(BaseAdapter):
         self.answers = {}
         self.out = False
         self.hangs = None
+        self.breaks_off = set()  # tokens of callers over which it closes the connection
         self.reached = threading.Event()
         self.own_scope = {"system": {"all": True}}
         self.domain_enabled = True
@@ -88,6 +89,8 @@ class FakeKeystone(BaseAdapter):
         if self.hangs is not None:
             self.reached.set()
             self.hangs.wait(30)
+        if request.headers.get("X-Subject-Token") in self.breaks_off:
+            raise requests.ConnectionError("reset by peer")
         status, body = self.answers.get(path) or self._answer(request, path, query)
         answer = requests.Response()
         answer.status_code, answer.request, answer.url = status, request, request.url

@@ -130,22 +130,25 @@ class Service:
         auth: BaseIdentityPlugin,
         headers: Mapping[str, str] | None = None,
         named: str | None = None,
+        foreign: bool = False,
     ) -> T:
         """GET a path.
 
-        Raises `NotFound` for a 404 that speaks of what is `named` (of anything when that is
-        empty, never when None), and `Unavailable` for all that is no answer.
+        What is `foreign` carries something that a stranger wrote: a server may close its
+        connection for that, and the service is away only if it leaves Tatu's own question
+        unanswered, too. Raises `NotFound` for a 404 that speaks of what is `named` (of anything
+        when that is empty, never when None), and `Unavailable` for all that is no answer.
         """
+        answer = None
         with self.line.asking():
-            answer = self.session.get(
-                path,
-                auth=auth,
-                endpoint_filter=dict(self.where),
-                headers={"Accept": "application/json", **self.headers, **(headers or {})},
-                connect_retries=_RETRIES,
-                raise_exc=False,
-                redirect=False,  # what answers elsewhere must not get a token
-            )
+            try:
+                answer = self._send(path, auth, headers or {}, retries=0 if foreign else _RETRIES)
+            except exceptions.ConnectionError:
+                if not foreign:
+                    raise
+                self._send("/", auth, {}, retries=0)
+        if answer is None:
+            raise Unavailable(f"{self.name} broke off over what a caller sent")
         if answer.status_code == _NOT_FOUND and self._is_absence(answer.content, named):
             raise NotFound(f"{self.name} has none of the id {named!r}")
         if answer.status_code != _OK:
@@ -154,6 +157,19 @@ class Service:
             return msgspec.json.decode(answer.content, type=shape)
         except msgspec.DecodeError as error:
             raise Unavailable(f"{self.name}'s answer cannot be read: {error}") from error
+
+    def _send(
+        self, path: str, auth: BaseIdentityPlugin, headers: Mapping[str, str], *, retries: int
+    ) -> Any:
+        return self.session.get(
+            path,
+            auth=auth,
+            endpoint_filter=dict(self.where),
+            headers={"Accept": "application/json", **self.headers, **headers},
+            connect_retries=retries,
+            raise_exc=False,
+            redirect=False,  # what answers elsewhere must not get a token
+        )
 
     def _is_absence(self, body: bytes, named: str | None) -> bool:
         """Tell whether a 404 is the service's word on this very thing, and not a lost path."""

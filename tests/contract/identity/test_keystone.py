@@ -45,7 +45,7 @@ def request(token, path="/v2/hosts", method="GET", **headers):
 # --- tokens ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("token", [None, "", " ", "a b", "é", "x\x7f", "x" * 16_385])
+@pytest.mark.parametrize("token", [None, "", " ", "a b", "é", "x\x7f", "x" * 3_073])
 def test_what_can_be_no_token_is_not_asked_for(provider, keystone, token):
     headers = {} if token is None else {"x-auth-token": token}
     with pytest.raises(Unauthenticated) as raised:
@@ -338,6 +338,29 @@ def test_while_keystone_hangs_one_waits_for_it_and_all_others_are_told_at_once(p
         keystone.hangs.set()
         waiting.result(10)
     provider.user("id-ann")
+
+
+def test_a_token_over_which_keystone_breaks_off_keeps_nobody_else_waiting(provider, keystone):
+    keystone.breaks_off = {"poison"}
+    known = request(keystone.token("ann", "blue"))
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="broke off"):
+            provider.authenticate(request("poison"))
+    assert keystone.asked.count(ASKED) == 2  # it is not tried again
+
+    assert not provider.reader._keystone.line.broken
+    assert provider.authenticate(known)
+
+
+def test_a_keystone_that_is_away_is_away_over_such_a_token_too(provider, keystone):
+    keystone.out = True
+    with pytest.raises(Unavailable, match="does not answer"):
+        provider.authenticate(request("poison"))
+    assert provider.reader._keystone.line.broken
+    keystone.breaks_off, keystone.out = {"poison"}, False
+    with pytest.raises(Unavailable, match="broke off"):
+        provider.authenticate(request("poison"))
+    assert not provider.reader._keystone.line.broken
 
 
 LISTED = {

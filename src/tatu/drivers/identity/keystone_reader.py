@@ -157,7 +157,7 @@ class Reader:
         The catalog comes with it: access rules are judged by it.
         """
         headers = {"X-Subject-Token": token, "OpenStack-Identity-Access-Rules": ACCESS_RULES}
-        return self._ask("/auth/tokens", dict[str, Any], "", headers)
+        return self._ask("/auth/tokens", dict[str, Any], "", headers, foreign=True)
 
     def user(self, user: str) -> UserRecord:
         """Return a user. Raises `NotFound`."""
@@ -248,6 +248,8 @@ class Reader:
         shape: type[T],
         named: str | None = None,
         headers: Mapping[str, str] | None = None,
+        *,
+        foreign: bool = False,
     ) -> T:
         """GET a path; a 404 is believed when it speaks of what is `named`, of None never."""
         try:
@@ -260,7 +262,9 @@ class Reader:
                 " is there (set system_scope = all)"
             )
         auth = self._sign_in.auth
-        return self._keystone.get(path, shape, auth=auth, named=named, headers=headers)
+        return self._keystone.get(
+            path, shape, auth=auth, named=named, headers=headers, foreign=foreign
+        )
 
 
 def _cut_off(path: str) -> Unavailable:
