@@ -81,6 +81,29 @@ def test_an_assignment_that_does_not_say_whose_or_where_cannot_be_read(parts):
         )
 
 
+@pytest.mark.parametrize("odd", [None, "", "a\nb", "x" * 256, 7])
+@pytest.mark.parametrize("event_type", ["port.update.end", "port.delete.end"])
+def test_a_port_that_a_user_gave_an_odd_instance_is_an_instances_no_more(event_type, odd):
+    port = {
+        "device_owner": "compute:x",
+        "device_id": odd,
+        "project_id": "p",
+        "fixed_ips": [{"ip_address": "10.0.0.5"}],
+    }
+    (found,) = read(event_type, {"port": port})
+    assert told(found) == {"kind": NoticeKind.ADDRESS_CHANGED, "id": "10.0.0.5", "project": "p"}
+
+
+def test_a_floating_address_at_a_port_of_an_odd_instance_is_read():
+    floating = {
+        "floating_ip_address": "203.0.113.7",
+        "project_id": "p",
+        "port_details": {"device_owner": "compute:x", "device_id": ""},
+    }
+    found = read("floatingip.update.end", {"floatingip": floating})
+    assert [notice.kind for notice in found] == [NoticeKind.ADDRESS_CHANGED]
+
+
 # --- every mutation: notices or `Malformed`, never another exception
 
 JUNK = st.recursive(

@@ -7,14 +7,13 @@ group's changed member nothing at all in CADF.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from tatu.core.errors import Malformed
 from tatu.core.identity import APPLICATION_CREDENTIAL, MAX_ID, TRUST
 from tatu.core.notices import Notice, NoticeKind
 
 Payload = Mapping[str, Any]
-
 
 
 def read(event_type: object, payload: object, message_id: object) -> tuple[Notice, ...]:
@@ -116,7 +115,7 @@ def _port(payload: Payload, message: str) -> Iterator[Notice]:
         raise Malformed("a port does not say what addresses it has")
     if _of_instance(port):
         yield from _device(port, port, message)
-    elif not port.get("device_owner"):
+    elif not port.get("device_owner") or _of_compute(port):
         for fixed in addresses:
             address = _text(_mapping(fixed), "ip_address")
             yield _address(address, message, project=_text(port, "project_id"))
@@ -137,7 +136,15 @@ def _device(port: Payload, owner: Payload, message: str) -> Iterator[Notice]:
 
 
 def _of_instance(port: Payload) -> bool:
-    """Whether a port is an instance's, not a router's or a DHCP agent's."""
+    """Whether a port is an instance's, not a router's or a DHCP agent's.
+
+    Users write both fields as they like: what cannot be an instance's id is none, and no message
+    to be kept.
+    """
+    return _of_compute(port) and _is_id(port.get("device_id"))
+
+
+def _of_compute(port: Payload) -> bool:
     return str(port.get("device_owner") or "").startswith("compute:")
 
 
@@ -157,9 +164,13 @@ def _mapping(value: object) -> Payload:
 def _text(payload: Payload, key: str) -> str:
     """Return an id: whatever names something, never rewritten."""
     value = payload.get(key)
-    if not (isinstance(value, str) and 0 < len(value) <= MAX_ID and value.isprintable()):
+    if not _is_id(value):
         raise Malformed(f"a notification holds no id as {key}")
     return value
+
+
+def _is_id(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and 0 < len(value) <= MAX_ID and value.isprintable()
 
 
 _KEYSTONE = {
