@@ -32,7 +32,7 @@ CLIENTS = 3
 PAUSE = 0.1
 """Seconds between two rounds of a client: the services that come back need the machine, too."""
 
-PATIENCE = 120.0
+PATIENCE = 180.0
 
 UNAVAILABLE, UNAUTHENTICATED, DENIED, NOT_FOUND = (
     f"urn:tatu:problem:{slug}"

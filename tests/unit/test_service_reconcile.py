@@ -524,6 +524,22 @@ def test_one_process_compares_at_a_time(cloud):
     assert not other.run().skipped
 
 
+def test_a_process_that_was_killed_while_comparing_holds_the_others_up_for_a_minute(cloud):
+    def killed(since=None):
+        raise KeyboardInterrupt
+
+    other = cloud.compose(holder="other")
+    release = cloud.ledger.leases.release
+    cloud.ledger.leases.release = lambda *_: None  # nor does it tidy up
+    cloud.identities.projects, projects = killed, cloud.identities.projects
+    with pytest.raises(KeyboardInterrupt):
+        cloud.run()
+    cloud.ledger.leases.release, cloud.identities.projects = release, projects
+    assert other.run().skipped
+    cloud.deployment.clock.forward(minutes=1)
+    assert not other.run().skipped
+
+
 def test_who_lost_the_lease_does_nothing(cloud):
     cloud.populate(1)
     cloud.forget("id-u00")

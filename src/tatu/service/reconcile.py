@@ -28,7 +28,9 @@ REFRESHED = 200
 """Hosts whose names and addresses are asked for in one run; the next one goes on after them."""
 
 _LEASE = "reconcile"
-_LEASED = timedelta(minutes=5)
+_LEASED = timedelta(minutes=1)
+"""As long, whoever was killed while comparing holds up all others."""
+
 _TOLD = 5  # troubles in a log line
 
 
