@@ -108,7 +108,8 @@ class IdentityProvider(Protocol):
         """Return when what a user lent stands, as of this moment: see `Identity.origin`.
 
         What was not lent always stands. Raises `NotFound` only when the source says of this very
-        credential or trust that it is no more, and `Unavailable` for all else that is no answer.
+        credential or trust that it is no more, or that a trust's trustee is gone or disabled, and
+        `Unavailable` for all else that is no answer.
         """
 
     @abstractmethod
@@ -376,7 +377,7 @@ class IssuedCertificate:
 
     `topics` and `mark` are what `record` compares with the cut-offs. A user certificate has
     `issuer`, `subject`, `user_name`, `roles` (ids) and `origin` (`Identity.origin`); a host
-    certificate has `host`.
+    certificate has `host`. It is `proven` that whoever asked holds the subject key.
     """
 
     authority: str
@@ -390,6 +391,7 @@ class IssuedCertificate:
     roles: tuple[str, ...] = ()
     host: str = ""
     origin: str = ""
+    proven: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -416,6 +418,7 @@ class LedgerCertificate:
     revoked_reason: str | None
     revoked_by: str | None
     origin: str = ""
+    proven: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -423,7 +426,7 @@ class CertificateFilter:
     """Which certificates: every part that is not None must match.
 
     `authorities` is the caller's scope and goes into the SQL (S10); None is for those who may see
-    all. Fingerprints are OpenSSH's SHA256 ones.
+    all. Fingerprints are OpenSSH's SHA256 ones. `origin_begins` is how an origin begins.
     """
 
     authorities: Sequence[str] | None
@@ -435,6 +438,7 @@ class CertificateFilter:
     live_at: datetime | None = None
     revoked: bool | None = None
     origin: str | None = None
+    origin_begins: str | None = None
     role: str | None = None
 
 
@@ -723,11 +727,15 @@ class Project:
 
 @dataclass(frozen=True, kw_only=True)
 class User:
-    """A user of the cloud or of the embedded directory."""
+    """A user of the cloud or of the embedded directory.
+
+    `federated`: another source knows them too, and assignments may not tell all their roles (S9).
+    """
 
     id: str
     name: str
     enabled: bool = True
+    federated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -1097,11 +1105,12 @@ class Ledger(Protocol):
         """Return the deployment's id: made once, with the first migration."""
 
     @abstractmethod
-    def purposes_of(self, key: PublicKey) -> frozenset[str]:
+    def purposes_of(self, key: PublicKey, *, unproven_in: str = "") -> frozenset[str]:
         """Return what a key is already (S1), by one indexed read.
 
         `authority` (any key of any authority), `sign-in` (a user's in the directory), `host`
-        (certified as a host's), `user` (certified as a user's subject key).
+        (certified as a host's), `user` (certified as a user's subject key). Certificates for
+        which nobody proved to hold the key count in the authority `unproven_in` alone.
         """
 
     @abstractmethod

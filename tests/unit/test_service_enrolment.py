@@ -464,10 +464,10 @@ def test_a_host_that_is_admitted_again_while_it_enrols_needs_the_new_token(deplo
     admission = admit(deployment)
     purposes_of = deployment.ledger.purposes_of
 
-    def slow(key):
+    def slow(key, **more):
         deployment.ledger.purposes_of = purposes_of
         admit(deployment, names=("db", "www"))
-        return purposes_of(key)
+        return purposes_of(key, **more)
 
     deployment.ledger.purposes_of = slow
     with pytest.raises(Denied, match="does not prove"):

@@ -7,12 +7,13 @@ import pytest
 
 from tatu.core import enrolment
 from tatu.core.errors import Conflict, Denied, Gone, NotFound, Unavailable
+from tatu.core.policy import Wanted
 from tatu.ports import Project, RevocationSelector
 from tatu.service.statements import statement_keys
 from tests.fakes.deployment import Key
 from tests.fakes.threads import together
 from tests.unit.test_service_enrolment import certificates, live, redeem
-from tests.unit.test_service_issuance import events
+from tests.unit.test_service_issuance import events, request
 
 A, B = "aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002"
 
@@ -434,6 +435,60 @@ def test_an_instance_that_both_wires_ask_for_keeps_one_epoch(deployment):
 
     assert ask(deployment, legacy=True).token == token == ask(deployment).token
     assert host(deployment).legacy
+
+
+def unproven(deployment, key, instance, project="blue"):
+    """Enrol a key by the token of the original's wire."""
+    found = ask(deployment, instance, project, legacy=True).admitted
+    token = deployment.instances.legacy_token(found)
+    return deployment.enrolment.redeem_legacy(
+        [instance], token, key.public, scope=None, request_id="r"
+    )
+
+
+@pytest.mark.parametrize("first", ["user", "host"])
+def test_who_proves_nothing_keeps_no_other_project_from_a_key(deployment, first):
+    deployment.assign("bob", "member", project="red")
+    theirs, key = deployment.who("bob", "red"), Key()
+    if first == "user":
+        deployment.issuance.user_certificate(
+            request("bob", "red"),
+            theirs,
+            "red",
+            Wanted(subject_key=key.public),
+            None,
+            request_id="r",
+        )
+    else:
+        boot(deployment, B, project="red")
+        unproven(deployment, key, B, "red")
+    boot(deployment)
+    assert certificates(redeem(deployment, ask(deployment), key))
+
+    other = "cccccccc-0000-4000-8000-000000000003"
+    boot(deployment, other, name="late", project="red")
+    with pytest.raises(Conflict, match="another host's|user key already"):
+        unproven(deployment, key, other, "red")
+    with pytest.raises(Denied, match="host key already"):
+        deployment.issuance.user_certificate(
+            request("bob", "red"),
+            theirs,
+            "red",
+            Wanted(subject_key=key.public),
+            None,
+            request_id="r",
+        )
+
+
+def test_a_host_of_the_originals_wire_that_proves_its_key_later_has_it_for_good(deployment):
+    boot(deployment)
+    told, key = ask(deployment), Key()
+    _, before = unproven(deployment, key, A)
+    assert not before.proven
+
+    redeem(deployment, told, key)
+    (serial,) = live(deployment)
+    assert deployment.ledger.certificates.get("blue", serial, scope=None).proven
 
 
 def test_a_host_that_enrolled_is_not_opened_to_the_originals_wire(deployment):

@@ -129,8 +129,10 @@ class Enrolment:
             count(found)
             snapshot = self.ledger.authorities.snapshot(found.authority)
             self._check_admissible(snapshot, found)
-            found = self._bind((host_key,), found, request_id)
-            certificate = self.certificates.standing(snapshot, found, host_key, request_id)
+            found = self._bind((host_key,), found, request_id, proven=False)
+            certificate = self.certificates.standing(
+                snapshot, found, host_key, request_id, proven=False
+            )
             self.certificates.end_others(found, [certificate], request_id)
             return found, certificate
 
@@ -163,9 +165,9 @@ class Enrolment:
         count()
         self._check_admissible(snapshot, found)
         self._check_signatures(redemption)
-        found = self._bind(redemption.host_keys, found, request_id)
+        found = self._bind(redemption.host_keys, found, request_id, proven=True)
         certificates = [
-            self.certificates.standing(snapshot, found, key, request_id)
+            self.certificates.standing(snapshot, found, key, request_id, proven=True)
             for key in redemption.host_keys
         ]
         self.certificates.end_others(found, certificates, request_id)
@@ -251,21 +253,30 @@ class Enrolment:
             signed = signature.signed_bytes(Namespace.ENROL, message)
             self.verifier.verify(key, signature.signature, signed)
 
-    def _check_purposes(self, host_keys: Sequence[PublicKey], found: Host) -> None:
-        """Refuse keys that are something else, or another host's (S1): a copied disk has both."""
+    def _check_purposes(
+        self, host_keys: Sequence[PublicKey], found: Host, *, proven: bool
+    ) -> None:
+        """Refuse keys that are something else, or another host's (S1): a copied disk has both.
+
+        Who proved nothing keeps nobody but their own project's likes from a key.
+        """
+        unproven_in = "" if proven else found.authority
         for key in host_keys:
-            purposes = self.ledger.purposes_of(key)
+            purposes = self.ledger.purposes_of(key, unproven_in=unproven_in)
             if other := purposes - {"host"}:
                 raise Conflict(
                     f"host key {key.fingerprint} is a {' and '.join(sorted(other))} key already"
                 )
             if "host" in purposes and any(
                 (held.authority, held.host) != (found.authority, found.id)
+                and (held.proven or held.authority == unproven_in)
                 for held in self.certificates.live(key=key)
             ):
                 raise Conflict(f"host key {key.fingerprint} is another host's")
 
-    def _bind(self, host_keys: Sequence[PublicKey], found: Host, request_id: str) -> Host:
+    def _bind(
+        self, host_keys: Sequence[PublicKey], found: Host, request_id: str, *, proven: bool
+    ) -> Host:
         def told(action: str) -> Event:
             return event(
                 action,
@@ -279,7 +290,7 @@ class Enrolment:
             )
 
         try:
-            self._check_purposes(host_keys, found)
+            self._check_purposes(host_keys, found, proven=proven)
             lines = [key.line for key in host_keys]
             if found.host_keys and set(found.host_keys) != set(lines):
                 raise OtherKeys(f"host {found.id!r} is enrolled with other keys")

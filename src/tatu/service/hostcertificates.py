@@ -37,15 +37,19 @@ class HostCertificates:
     limits: lint.Limits
 
     def standing(
-        self, snapshot: Snapshot, found: Host, key: PublicKey, request_id: str
+        self, snapshot: Snapshot, found: Host, key: PublicKey, request_id: str, *, proven: bool
     ) -> LedgerCertificate:
-        """Return the key's certificate of this enrolment, issued now unless it lives well yet."""
+        """Return the key's certificate of this enrolment, issued now unless it lives well yet.
+
+        `proven` says that the host has shown to hold the key.
+        """
         now = self.clock().replace(microsecond=0)
         profile = snapshot.authority.profile
         signature_key = snapshot.authority.active(Purpose.HOST)
         for held in self.live(found, key=key):
             if (
-                found.enrolled_at is not None
+                (held.proven or not proven)
+                and found.enrolled_at is not None
                 and held.issued_at >= found.enrolled_at.replace(microsecond=0)
                 and held.principals == found.principals
                 and held.signature_key == signature_key.public_key.fingerprint
@@ -82,6 +86,7 @@ class HostCertificates:
             ),
             issued_at=now,
             host=found.id,
+            proven=proven,
         )
         self.ledger.certificates.record(
             issued,

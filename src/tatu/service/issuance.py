@@ -187,7 +187,7 @@ class Issuance:
         self._check_blocks(snapshot, identity, wanted)
         if proof is not None:
             self._check_proof(snapshot, identity, wanted, proof)
-        self._check_purposes(wanted)
+        self._check_purposes(wanted, authority_id if proof is None else "")
         signature_key = snapshot.authority.active(Purpose.USER)
         serial = self.ledger.certificates.reserve(authority_id)
         contents = CertificateToSign(
@@ -221,6 +221,7 @@ class Issuance:
             user_name=identity.name,
             roles=grant.roles,
             origin=identity.origin,
+            proven=proof is not None,
         )
         self.ledger.certificates.record(
             issued,
@@ -270,9 +271,10 @@ class Issuance:
             signature.signed_bytes(Namespace.SUBJECT, message),
         )
 
-    def _check_purposes(self, wanted: Wanted) -> None:
+    def _check_purposes(self, wanted: Wanted, unproven_in: str) -> None:
         """Refuse a key that already is something else: no key serves two purposes (S1)."""
-        other = self.ledger.purposes_of(wanted.subject_key) - {"user"}
+        purposes = self.ledger.purposes_of(wanted.subject_key, unproven_in=unproven_in)
+        other = purposes - {"user"}
         if other:
             raise Denied(
                 f"this key is a {' and '.join(sorted(other))} key already;"
@@ -308,4 +310,5 @@ def listed(issued: IssuedCertificate) -> LedgerCertificate:
         revoked_reason=None,
         revoked_by=None,
         origin=issued.origin,
+        proven=issued.proven,
     )

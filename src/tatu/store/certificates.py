@@ -47,6 +47,7 @@ _TOLD = (
     "roles",
     "host",
     "origin",
+    "proven",
 )
 """What an event tells of its certificate, so that the row can be made again after a restore."""
 
@@ -86,7 +87,7 @@ class SqlCertificates(Certificates):
             event=audit.body(replace(event, authority=issued.authority, facts=facts)),
             mark=issued.mark,
             topics=issued.topics,
-            certified=Certified(row["subject_key"], issued.authority, issued.host),
+            certified=Certified(row["subject_key"], issued.authority, issued.host, issued.proven),
             issued_at=issued.issued_at,
         )
         try:
@@ -160,6 +161,7 @@ def _row(issued: IssuedCertificate) -> dict[str, Any]:
         "roles": columns.dump(issued.roles),
         "host": issued.host or None,
         "origin": issued.origin or None,
+        "proven": issued.proven,
         "blob": issued.certificate.blob,
         "revoked_at": None,
         "revoked_reason": None,
@@ -199,7 +201,13 @@ def _is_revoked() -> ColumnElement[bool]:
 def _conditions(wanted: CertificateFilter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if wanted.authorities is not None:
-        few = (wanted.subject, wanted.subject_key, wanted.host, wanted.origin)
+        few = (
+            wanted.subject,
+            wanted.subject_key,
+            wanted.host,
+            wanted.origin,
+            wanted.origin_begins,
+        )
         # Where an index finds few rows, no other may be used: SQLite, which counts nothing, takes
         # that of the authority's live certificates to be the better one.
         named = few == (None,) * len(few)
@@ -215,6 +223,8 @@ def _conditions(wanted: CertificateFilter) -> list[ColumnElement[bool]]:
     ):
         if value is not None:
             conditions.append(column == value)
+    if (first := wanted.origin_begins) is not None:  # not LIKE: no index of SQLite serves it
+        conditions += [table.c.origin >= first, table.c.origin < _next(first)]
     if wanted.role is not None:  # as it stands in the list; SQLite's LIKE knows no case
         without = func.replace(table.c.roles, columns.dump(wanted.role), "")
         conditions.append(table.c.roles != without)
@@ -227,6 +237,11 @@ def _conditions(wanted: CertificateFilter) -> list[ColumnElement[bool]]:
     if wanted.revoked is not None:
         conditions.append(_is_revoked() if wanted.revoked else ~_is_revoked())
     return conditions
+
+
+def _next(beginning: str) -> str:
+    """Return the first text after all that begin so, as they are compared byte by byte."""
+    return beginning[:-1] + chr(ord(beginning[-1]) + 1)
 
 
 def _place(marker: str) -> int:
@@ -258,6 +273,7 @@ def _certificate(row: Row[Any]) -> LedgerCertificate:
         revoked_reason=WITH_KEY if with_key else row.revoked_reason,
         revoked_by=row.revoked_by,
         origin=row.origin or "",
+        proven=row.proven,
     )
 
 

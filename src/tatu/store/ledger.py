@@ -103,10 +103,10 @@ class SqlLedger(Ledger):
         with self._database.read() as connection:
             return str(connection.execute(select(chain.c.deployment)).scalar_one())
 
-    def purposes_of(self, key: PublicKey) -> frozenset[str]:
+    def purposes_of(self, key: PublicKey, *, unproven_in: str = "") -> frozenset[str]:
         """Return what a key is already."""
         with self._database.read() as connection:
-            return purposes.of(connection, key.fingerprint)
+            return purposes.of(connection, key.fingerprint, unproven_in=unproven_in)
 
     def check(self) -> None:
         """Raise `Unavailable` with what is wrong."""

@@ -1,19 +1,25 @@
-"""What keys are already: no key serves two purposes (security.md S1)."""
+"""What keys are already: no key serves two purposes (security.md S1).
 
+Who certifies a key without a proof may not hold it, and must keep nobody from it: that counts
+only in the same authority, and only for those who prove nothing either.
+"""
+
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, exists, select, union_all
+from sqlalchemy import Connection, bindparam, exists, or_, select, union_all
 
 from tatu.core.certificate import CertificateType
 from tatu.store.columns import FINGERPRINT
 from tatu.store.tables import authority_keys, certificates, user_keys
 
 _KEY = bindparam("key", type_=FINGERPRINT)
+_COUNTS = or_(certificates.c.proven, certificates.c.authority == bindparam("authority"))
 _CERTIFIED = {
     str(kind.name.lower()): exists().where(
-        certificates.c.subject_key == _KEY, certificates.c.type == int(kind)
+        certificates.c.subject_key == _KEY, certificates.c.type == int(kind), _COUNTS
     )
     for kind in CertificateType
 }
@@ -25,9 +31,10 @@ _PURPOSES = select(
 )
 
 
-def of(connection: Connection, fingerprint: str) -> frozenset[str]:
+def of(connection: Connection, fingerprint: str, *, unproven_in: str = "") -> frozenset[str]:
     """Return what a key is, as `Ledger.purposes_of` names it."""
-    row = connection.execute(_PURPOSES, {"key": fingerprint}).mappings().one()
+    asked = {"key": fingerprint, "authority": unproven_in}
+    row = connection.execute(_PURPOSES, asked).mappings().one()
     return frozenset(name for name, holds in row.items() if holds)
 
 
@@ -37,25 +44,40 @@ class Certified(NamedTuple):
     key: str
     authority: str
     host: str
+    proven: bool
+
+    def clashes(self, other: "Certified") -> bool:
+        """Tell whether another, who was first, keeps the key from this one."""
+        if not (other.proven or self.unproven_beside(other.authority)):
+            return False
+        mine, theirs = ((one.authority, one.host) for one in (self, other))
+        return bool(self.host or other.host) and mine != theirs
+
+    def unproven_beside(self, authority: str) -> bool:
+        """Tell whether this is held up by what is not proven in an authority, too."""
+        return not self.proven and self.authority == authority
 
 
 def _among(name: str) -> Any:
     return bindparam(name, type_=FINGERPRINT, expanding=True)
 
 
-_TAKEN = union_all(
+_OURS = union_all(
     select(authority_keys.c.fingerprint).where(authority_keys.c.fingerprint.in_(_among("keys"))),
     select(user_keys.c.fingerprint).where(user_keys.c.fingerprint.in_(_among("keys"))),
-    select(certificates.c.subject_key).where(
+)
+_CLAIM = certificates.c.subject_key, certificates.c.authority, certificates.c.proven
+_OTHERWISE = union_all(
+    select(*_CLAIM).where(
         certificates.c.subject_key.in_(_among("users")),
         certificates.c.type == int(CertificateType.HOST),
     ),
-    select(certificates.c.subject_key).where(
+    select(*_CLAIM).where(
         certificates.c.subject_key.in_(_among("hosts")),
         certificates.c.type == int(CertificateType.USER),
     ),
 )
-_HELD = select(certificates.c.subject_key, certificates.c.authority, certificates.c.host).where(
+_HELD = select(*_CLAIM, certificates.c.host).where(
     certificates.c.subject_key.in_(_among("hosts")),
     certificates.c.type == int(CertificateType.HOST),
     certificates.c.revoked_at.is_(None),
@@ -73,16 +95,26 @@ def clashing(
     group = list(dict.fromkeys(wanted))
     users = [one.key for one in group if not one.host]
     hosts = [one.key for one in group if one.host]
-    asked = {"keys": users + hosts, "users": users, "hosts": hosts}
-    taken = set(connection.scalars(_TAKEN, asked))
-    holders: dict[str, Certified] = {}
+    ours = set(connection.scalars(_OURS, {"keys": users + hosts}))
+    otherwise = defaultdict(set)
+    for row in connection.execute(_OTHERWISE, {"users": users, "hosts": hosts}):
+        otherwise[row.subject_key].add((row.authority, row.proven))
+    holders: defaultdict[str, list[Certified]] = defaultdict(list)
     if hosts:
         for row in connection.execute(_HELD, {"hosts": hosts, "now": now}):
-            holders[row.subject_key] = Certified(row.subject_key, row.authority, row.host)
+            held = Certified(row.subject_key, row.authority, row.host, row.proven)
+            holders[held.key].append(held)
     clashes = set()
     for one in group:
-        holder = holders.setdefault(one.key, one)
-        same = not (one.host or holder.host) or one == holder
-        if one.key in taken or not same:
+        if (
+            one.key in ours
+            or any(
+                proven or one.unproven_beside(authority)
+                for authority, proven in otherwise[one.key]
+            )
+            or any(one.clashes(holder) for holder in holders[one.key])
+        ):
             clashes.add(one)
+        else:
+            holders[one.key].append(one)
     return clashes

@@ -115,8 +115,8 @@ def _insert_missing(connection: Connection, issued: Sequence[tuple[int, Told]]) 
         facts = told.certificate
         if told.authority is not None and told.authority in known and facts is not None:
             serial = int(facts["serial"])
-            # an event that is older than the column tells of no origin
-            values = {"origin": None} | {
+            # an event that is older than the columns tells of no origin, and all was proven
+            values = {"origin": None, "proven": True} | {
                 name: facts[name] for name in facts if name in certificates.c
             }
             for name in ("valid_after", "valid_before", "issued_at"):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, MetaData, Table, false, text
+from sqlalchemy import Boolean, Column, ForeignKey, Index, MetaData, Table, false, text, true
 
 from tatu.store.columns import (
     BYTES,
@@ -123,6 +123,7 @@ certificates = _table(
     Column("revoked_reason", LONG_TEXT),
     Column("revoked_by", NAME),
     Column("origin", NAME),
+    Column("proven", Boolean, nullable=False, server_default=true()),
     Index("certificates_by_serial", "authority", "serial", unique=True),
     Index("certificates_by_subject", "subject", "sequence", **_where("subject IS NOT NULL")),
     Index("certificates_by_subject_key", "subject_key", "type", "sequence"),

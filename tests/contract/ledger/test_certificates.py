@@ -328,6 +328,36 @@ def test_a_key_that_became_something_else_meanwhile_is_not_certified(blue):
     assert everything(blue) == [9, 8, 2, 1]
 
 
+def test_what_nobody_proved_to_hold_counts_for_the_unproven_of_the_same_authority_alone(blue):
+    unproven = replace(user_certificate(1, subject_key="db"), proven=False)
+    blue.certificates.record(unproven, event())
+    assert not blue.certificates.get("blue", 1, scope=None).proven
+    assert blue.purposes_of(key("db")) == blue.purposes_of(key("db"), unproven_in="red") == set()
+    assert blue.purposes_of(key("db"), unproven_in="blue") == {"user"}
+    mine = replace(host_certificate(2), proven=False)
+    with pytest.raises(PermissionEnded):
+        blue.certificates.record(mine, event())
+
+    blue.certificates.record(host_certificate(3), event())
+    for taken in (
+        replace(mine, host="copy"),
+        replace(user_certificate(4, subject_key="db"), proven=False),
+    ):
+        with pytest.raises(PermissionEnded):
+            blue.certificates.record(taken, event())
+    assert blue.purposes_of(key("db")) == {"host"}
+
+    blue.certificates.record(replace(host_certificate(5, "web"), proven=False), event())
+    with pytest.raises(PermissionEnded):
+        blue.certificates.record(
+            replace(host_certificate(6, "web"), host="copy", proven=False), event()
+        )
+    blue.certificates.record(replace(host_certificate(7, "web"), host="copy"), event())
+    blue.certificates.record(user_certificate(8, subject_key="carol"), event())
+    with pytest.raises(PermissionEnded):
+        blue.certificates.record(replace(host_certificate(9, "carol"), proven=False), event())
+
+
 def test_of_a_user_and_a_host_that_race_for_a_key_one_gets_it(blue):
     def one(number):
         host = number % 2
@@ -360,6 +390,7 @@ def test_certificates_are_found_by_their_origin(blue):
         blue.certificates.record(user_certificate(serial, origin=origin), event())
 
     assert everything(blue, origin="trust:t1") == [2]
+    assert set(everything(blue, origin_begins="trust:")) == {2, 3}
     origins = [blue.certificates.get("blue", n, scope=None).origin for n in (1, 2, 3)]
     assert origins == ["", "trust:t1", "trust:t10"]
 
@@ -388,6 +419,7 @@ def test_certificates_are_found_by_a_role_that_they_hold(blue):
         ({"authorities": ("blue",), "subject": "u1"}, "certificates_by_subject"),
         ({"authorities": None, "subject": "u1"}, "certificates_by_subject"),
         ({"authorities": None, "origin": "trust:t"}, "certificates_by_origin"),
+        ({"authorities": None, "origin_begins": "trust:"}, "certificates_by_origin"),
         ({"authorities": ("blue",), "host": "db"}, "certificates_by_host"),
     ],
 )

@@ -143,7 +143,7 @@ def test_each_revision_runs_with_data_from_the_one_before(new_url):
             ("r1",),
             "lost",
         )
-        assert found.origin == ""
+        assert (found.origin, found.proven) == ("", True)
         old = ledger.hosts.get("blue", "db", scope=None)
         assert (old.instance, old.legacy, old.admitted_at, old.renewal_due_at) == (
             False,

@@ -20,6 +20,10 @@ def upgrade() -> None:
     """Add columns, which say nothing of the rows that are there, indexes and tables."""
     op.add_column("authorities", sa.Column("retired_at", Moment))
     op.add_column("certificates", sa.Column("origin", NAME))
+    op.add_column(
+        "certificates",
+        sa.Column("proven", sa.Boolean, nullable=False, server_default=sa.true()),
+    )
     op.create_index(
         "certificates_by_origin",
         "certificates",
