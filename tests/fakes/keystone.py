@@ -39,6 +39,8 @@ class FakeKeystone(BaseAdapter):
         self.reached = threading.Event()
         self.own_scope = {"system": {"all": True}}
         self.domain_enabled = True
+        self.trustee = "id-bob"
+        self.federated = []  # ids of users whom Keystone knows by another source
         self.page = 1000
         self.links = True  # a list that is cut off says where it goes on
         self.goes_on = True
@@ -181,7 +183,8 @@ class FakeKeystone(BaseAdapter):
             found = None
         if found is None or found.id != ident:
             return 404, _error(f"Could not find {noun}: {ident}.")
-        return 200, {noun: _record(found)}
+        federated = {"federated": [{"idp_id": "idp"}]} if ident in self.federated else {}
+        return 200, {noun: _record(found) | federated}
 
     def _cut(self, many, found, query):
         after = 0
@@ -224,7 +227,8 @@ class FakeKeystone(BaseAdapter):
         if (noun, ident) not in self._ends:
             return 404, _error(f"Could not find {noun}: {ident}.")
         ends = self._ends[noun, ident]
-        return 200, {noun: {"id": ident, "expires_at": ends and _written(ends)}}
+        more = {"trustee_user_id": self.trustee} if noun == "trust" else {}
+        return 200, {noun: {"id": ident, "expires_at": ends and _written(ends)} | more}
 
 
 def _record(found):

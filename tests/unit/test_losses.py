@@ -48,6 +48,7 @@ def test_an_identity_without_a_project_has_no_topic_of_one():
 
 
 def test_what_an_identity_was_got_by_is_a_topic_of_it():
+    assert losses.user("u2") in losses.topics(replace(identity(), trustee="u2"))
     found = losses.topics(replace(identity(), origin="trust:t1"))
     assert found - losses.topics(identity()) == {losses.origin("trust:t1")}
 

@@ -399,6 +399,28 @@ def test_a_federated_certificate_ends_with_its_user_project_or_role_alone(deploy
     assert (federated not in live(deployment)) == ends
 
 
+@pytest.mark.parametrize("topic", [losses.user("id-bob"), losses.everyone()])
+def test_what_was_got_by_a_trust_ends_with_the_trustee_too(deployment, topic):
+    kept = {by(deployment, "ann", "trust:t2"), serial(deployment, "ann")}
+    by(deployment, "ann", "trust:t1")
+    deployment.identities.taken_back.add("trust:t1")  # its trustee is no more
+
+    assert lose(deployment, topic) == 1
+    assert live(deployment) == kept
+
+
+def test_what_a_federated_user_lent_is_not_judged_by_assignments(deployment):
+    kept = by(deployment, "ann", "application-credential:1")
+    found = User(id="id-ann", name="ann", federated=True)
+    deployment.identities.user = lambda _: found
+    deployment.identities.effective_roles = lambda *_: frozenset()
+    lose(deployment, losses.user("id-ann"))
+    assert live(deployment) == {kept}
+
+    deployment.identities.user = lambda _: replace(found, enabled=False)
+    assert lose(deployment, losses.user("id-ann")) == 1
+
+
 def rename(deployment, role_id, name):
     roles = deployment.identities.roles
 
@@ -424,14 +446,14 @@ def test_the_next_statement_stands_ready_after_a_sweep(deployment):
 
 
 def test_in_an_outage_what_needs_no_answer_is_swept_and_nobody_waits_for_the_rest(deployment):
-    gone = by(deployment, "ann", "trust:t1")
+    gone = by(deployment, "ann", "application-credential:1")
     kept = {serial(deployment, user) for user in ("ann", "bob")}
     deployment.identities.out = True
     asked = count_checks(deployment)
     topics = [losses.user(f"u{number}") for number in range(5)]
     topics += [losses.user("id-ann"), losses.user("id-bob"), losses.project("blue")]
 
-    assert lose(deployment, *topics, losses.origin("trust:t1")) == 1
+    assert lose(deployment, *topics, losses.origin("application-credential:1")) == 1
     assert gone not in live(deployment)
     assert live(deployment) == kept
     assert len(deployment.ledger.cut_offs.unswept()) == 3

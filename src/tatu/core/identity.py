@@ -35,7 +35,8 @@ class Identity:
 
     `origin` is what a caller brought besides a sign-in of their own, and what dies with it:
     `application-credential:<id>`, `trust:<id>`, `federation:<id of the identity provider>`; empty
-    for an ordinary sign-in. No certificate got by it is valid after `ends_by` (S9).
+    for an ordinary sign-in. No certificate got by it is valid after `ends_by` (S9). `trustee` is
+    who acts by a trust in the name of its trustor, the subject: it ends with either.
     """
 
     issuer: str
@@ -48,6 +49,7 @@ class Identity:
     expires_at: datetime
     fresh: bool = False
     origin: str = ""
+    trustee: str = ""
     ends_by: datetime | None = None
 
     @property

@@ -69,6 +69,8 @@ def topics(identity: Identity) -> frozenset[Topic]:
     found = {everyone(), user(identity.subject)} | {role(held.id) for held in identity.roles}
     if identity.origin:
         found.add(origin(identity.origin))
+    if identity.trustee:
+        found.add(user(identity.trustee))
     if identity.project is not None:
         found |= {
             project(identity.project),

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from tatu.core.errors import NotFound, Unavailable
-from tatu.core.identity import FEDERATION, Role
+from tatu.core.identity import FEDERATION, LENT, Role
 from tatu.core.principals import RoleMap
 from tatu.ports import IdentityProvider, LedgerCertificate, Project, User
 
@@ -28,6 +28,7 @@ class Judge:
     _listed: dict[str, Mapping[str, frozenset[Role]]] = field(default_factory=dict, init=False)
     _held: dict[tuple[str, str], frozenset[Role]] = field(default_factory=dict, init=False)
     _enabled: dict[tuple[str, str], bool] = field(default_factory=dict, init=False)
+    _federated: dict[str, bool] = field(default_factory=dict, init=False)
     _lent: dict[tuple[str, str], bool] = field(default_factory=dict, init=False)
     _out: Unavailable | None = field(default=None, init=False)
     asked: int = field(default=0, init=False)
@@ -41,10 +42,11 @@ class Judge:
         """Whether a user's certificate says more than its holder has now.
 
         `listed` when others of its project are judged too: a listing tells of most at once. Of
-        what is known from a federated token alone the cloud's assignments say nothing (S9).
+        what is known from a federated token alone, or was lent by whom such a token made known,
+        the cloud's assignments say nothing (S9).
         """
         project, subject = certificate.authority, certificate.subject
-        if certificate.origin.startswith(FEDERATION):
+        if self._is_federated(certificate):
             there = self._ask(lambda: self.identities.roles(since=self.since))
             return not (
                 self.project_stands(project)
@@ -72,6 +74,22 @@ class Judge:
             except NotFound:
                 self._lent[loan] = False
         return not self._lent[loan]
+
+    def _is_federated(self, certificate: LedgerCertificate) -> bool:
+        """Whether its roles may be known from a federated token alone.
+
+        What a federated user lent says no word of it: Keystone does, of the user.
+        """
+        subject = certificate.subject
+        if not certificate.origin.startswith(LENT):
+            return certificate.origin.startswith(FEDERATION)
+        if subject not in self._federated:
+            try:
+                found = self._ask(lambda: self.identities.user(subject))
+                self._federated[subject] = found.federated
+            except NotFound:
+                self._federated[subject] = False
+        return self._federated[subject]
 
     def _covers(self, certificate: LedgerCertificate, roles: Iterable[Role]) -> bool:
         """Whether these roles give all that a certificate says.

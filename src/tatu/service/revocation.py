@@ -9,7 +9,7 @@ from functools import partial
 from tatu.core.audit import SYSTEM, Actor
 from tatu.core.certificate import CertificateType
 from tatu.core.errors import NotFound, TatuError, Unavailable
-from tatu.core.identity import Identity
+from tatu.core.identity import TRUST, Identity
 from tatu.core.keys import PublicKey
 from tatu.core.losses import Sweep, Topic
 from tatu.core.principals import RoleMap
@@ -187,6 +187,7 @@ class Revocation:
         match cut_off.parts:
             case "user", subject:
                 yield from self._without_roles(judge, subject=subject, listed=False)
+                yield from self._without_trustee(judge)
             case "user-in-project", subject, project:
                 yield from self._without_roles(
                     judge, subject=subject, authority=project, listed=False
@@ -197,6 +198,7 @@ class Revocation:
                 yield from self._without_roles(judge, role=role)
             case ("everyone",):
                 yield from self._without_roles(judge)
+                yield from self._without_trustee(judge)
             case "origin", origin:
                 yield from self._live(CertificateFilter(authorities=None, origin=origin))
             case "host", authority, host:
@@ -226,6 +228,13 @@ class Revocation:
             for certificate in self._live(wanted):
                 if judge.has_lost(certificate, listed=listed):
                     yield certificate
+
+    def _without_trustee(self, judge: Judge) -> Iterator[LedgerCertificate]:
+        """Yield what was got by a trust that ended, or whose trustee did: it names the trustor."""
+        wanted = CertificateFilter(authorities=None, origin_begins=TRUST)
+        for certificate in self._live(wanted):
+            if judge.has_taken_back(certificate.subject, certificate.origin):
+                yield certificate
 
     def _authorities(self) -> Iterator[str]:
         for authority in every(partial(self.ledger.authorities.list, only=None)):

@@ -220,13 +220,16 @@ def test_rules_without_any_path_allow_nothing(provider, keystone):
         provider.authenticate(request(token))
 
 
+BOB = {"id": "id-bob"}
+
+
 @pytest.mark.parametrize(("allowed", "impersonation"), [(False, True), (True, False)])
 def test_a_trust_is_refused_unless_it_is_allowed_and_impersonates(
     case, deployment, allowed, impersonation
 ):
     cut_offs = deployment.ledger.cut_offs
     provider = case.keystone.provider(deployment.clock, cut_offs, allow_trust_tokens=allowed)
-    trust = {"OS-TRUST:trust": {"id": "9", "impersonation": impersonation}}
+    trust = {"OS-TRUST:trust": {"id": "9", "impersonation": impersonation, "trustee_user": BOB}}
     case.keystone.lend("trust", "9", deployment.clock() + timedelta(hours=1))
     with pytest.raises(Unauthenticated, match="trust"):
         provider.authenticate(request(case.keystone.token("ann", "blue", **trust)))
@@ -236,9 +239,37 @@ def test_an_allowed_trust_is_the_origin_and_the_end(case, deployment):
     cut_offs, until = deployment.ledger.cut_offs, deployment.clock() + timedelta(minutes=5)
     provider = case.keystone.provider(deployment.clock, cut_offs, allow_trust_tokens=True)
     case.keystone.lend("trust", "9", until)
-    trust = {"OS-TRUST:trust": {"id": "9", "impersonation": True}}
+    trust = {"OS-TRUST:trust": {"id": "9", "impersonation": True, "trustee_user": BOB}}
     identity = provider.authenticate(request(case.keystone.token("ann", "blue", **trust)))
     assert (identity.origin, identity.ends_by) == ("trust:9", until)
+    assert (identity.subject, identity.trustee) == ("id-ann", "id-bob")
+
+
+def test_a_trust_stands_no_more_when_its_trustee_is_disabled_or_gone(
+    provider, keystone, deployment
+):
+    keystone.lend("trust", "9", None)
+    provider.lent("id-ann", "trust:9")
+    deployment.ledger.directory.enable_user("id-bob", deployment.event(), enabled=False)
+    with pytest.raises(NotFound):
+        provider.lent("id-ann", "trust:9")
+    keystone.trustee = "nobody"
+    with pytest.raises(NotFound):
+        provider.lent("id-ann", "trust:9")
+
+
+def test_what_a_federated_user_lent_is_good_for_an_hour_and_of_others_as_they_say(
+    provider, keystone, deployment
+):
+    lent = {"application_credential": {"id": "7"}, "methods": ["application_credential"]}
+    keystone.lend("application_credential", "7", None)
+    keystone.federated.append("id-ann")
+    found = provider.authenticate(request(keystone.token("ann", "blue", **lent)))
+    assert found.ends_by - found.validated_at == timedelta(hours=1)
+    assert provider.user("id-ann").federated
+    other = provider.authenticate(request(keystone.token("bob", "blue", **lent)))
+    assert other.ends_by is None
+    assert not provider.user("id-bob").federated
 
 
 LOANS = [(APPLICATION_CREDENTIAL, "application_credential"), (TRUST, "trust")]

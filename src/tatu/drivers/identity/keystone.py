@@ -13,7 +13,7 @@ from keystoneauth1 import loading
 from oslo_config import cfg
 
 from tatu.core.errors import Malformed, NotFound, Unauthenticated
-from tatu.core.identity import APPLICATION_CREDENTIAL, TRUST, Identity, Role
+from tatu.core.identity import APPLICATION_CREDENTIAL, LENT, TRUST, Identity, Role
 from tatu.drivers import openstack
 from tatu.drivers.identity import keystone_tokens
 from tatu.drivers.identity.keystone_listings import Listings, Roles
@@ -102,7 +102,7 @@ class Keystone(IdentityProvider):
         """Return a user of Keystone."""
         found = self.reader.user(subject)
         enabled = found.enabled and self._domain_enabled(found.domain_id)
-        return User(id=found.id, name=found.name, enabled=enabled)
+        return User(id=found.id, name=found.name, enabled=enabled, federated=bool(found.federated))
 
     def lent(self, subject: str, origin: str) -> None:
         """Ask for the application credential or the trust itself."""
@@ -110,7 +110,9 @@ class Keystone(IdentityProvider):
             credential = origin.removeprefix(APPLICATION_CREDENTIAL)
             self.reader.application_credential_ends(subject, credential)
         elif origin.startswith(TRUST):
-            self.reader.trust_ends(origin.removeprefix(TRUST))
+            trustee = self.reader.trust(origin.removeprefix(TRUST)).trustee_user_id
+            if not self.user(trustee).enabled:
+                raise NotFound("the trustee is disabled")
 
     def projects(self, *, since: datetime | None = None) -> Iterator[Project]:
         """Yield all projects."""
@@ -141,6 +143,7 @@ class Keystone(IdentityProvider):
             validated_at=now,
             expires_at=token.expires_at,
             origin=token.origin,
+            trustee="" if token.trust is None else token.trust.trustee_user.id,
             ends_by=self._ends_by(token, now),
         )
 
@@ -152,10 +155,13 @@ class Keystone(IdentityProvider):
                 credential = token.application_credential.id
                 ends.append(self.reader.application_credential_ends(token.user.id, credential))
             if token.trust is not None:
-                ends.append(self.reader.trust_ends(token.trust.id))
+                ends.append(self.reader.trust(token.trust.id).ends)
+            federated = token.user.federation is not None
+            if not federated and token.origin.startswith(LENT):  # Keystone does not tell it there
+                federated = self.user(token.user.id).federated
         except NotFound:
             raise Unauthenticated("what the token came by is gone") from None
-        if token.user.federation is not None:
+        if federated:
             ends.append(now + self.federated_validity)
         return min((end for end in ends if end is not None), default=None)
 

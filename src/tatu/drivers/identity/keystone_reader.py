@@ -32,12 +32,16 @@ N_co = TypeVar("N_co", bound="_Named", covariant=True)
 
 
 class UserRecord(Struct):
-    """A user; Keystone, too, takes one of whom it is not said for enabled."""
+    """A user; Keystone, too, takes one of whom it is not said for enabled.
+
+    `federated` is by what other sources know them, when they are asked for alone.
+    """
 
     id: str
     name: str
     domain_id: str | None = None
     enabled: bool = True
+    federated: list[Any] = []
 
 
 class ProjectRecord(Struct):
@@ -78,6 +82,7 @@ class _Expiring(Struct):
 
     @property
     def ends(self) -> datetime | None:
+        """When it expires, None for never."""
         return None if self.expires_at is None else aware(self.expires_at)
 
 
@@ -97,8 +102,14 @@ class _ApplicationCredential(Struct):
     application_credential: _Expiring
 
 
+class TrustRecord(_Expiring, kw_only=True):
+    """A trust, and who acts by it."""
+
+    trustee_user_id: str
+
+
 class _Trust(Struct):
-    trust: _Expiring
+    trust: TrustRecord
 
 
 class _Links(Struct):
@@ -177,10 +188,9 @@ class Reader:
         found = self._ask(path, _ApplicationCredential, credential)
         return found.application_credential.ends
 
-    def trust_ends(self, trust: str) -> datetime | None:
-        """Return when a trust expires, None for never. Raises `NotFound`."""
-        found = self._ask(f"/OS-TRUST/trusts/{_quoted(trust)}", _Trust, trust)
-        return found.trust.ends
+    def trust(self, trust: str) -> TrustRecord:
+        """Return a trust. Raises `NotFound`."""
+        return self._ask(f"/OS-TRUST/trusts/{_quoted(trust)}", _Trust, trust).trust
 
     def roles(self) -> frozenset[Role]:
         """Return the roles of the whole cloud; those of one domain count nowhere (S5)."""

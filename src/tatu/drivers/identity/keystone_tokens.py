@@ -74,6 +74,7 @@ class _Service(Struct):
 class _Trust(Struct):
     id: str
     impersonation: bool
+    trustee_user: _Id
 
 
 class Token(Struct):
