@@ -45,20 +45,13 @@ class Judge:
         what is known from a federated token alone, or was lent by whom such a token made known,
         the cloud's assignments say nothing (S9).
         """
-        project, subject = certificate.authority, certificate.subject
-        if self._is_federated(certificate):
-            there = self._ask(lambda: self.identities.roles(since=self.since))
-            return not (
-                self.project_stands(project)
-                and self._stands("user", subject, self.identities.user)
-                and self._covers(certificate, {r for r in there if r.id in certificate.roles})
-            )
-        if listed:
-            if not self.project_stands(project):
-                return True
-            if self._covers(certificate, self._listing(project).get(subject, frozenset())):
-                return False
-        return not self._covers(certificate, self._effective(subject, project))
+        if certificate.origin.startswith(FEDERATION):
+            return self._has_lost_federated(certificate)
+        if not self._has_lost_assigned(certificate, listed=listed):
+            return False
+        if certificate.origin.startswith(LENT) and self._is_federated(certificate.subject):
+            return self._has_lost_federated(certificate)
+        return True
 
     def project_stands(self, project_id: str) -> bool:
         """Whether a project is there and enabled, by its own answer."""
@@ -75,14 +68,25 @@ class Judge:
                 self._lent[loan] = False
         return not self._lent[loan]
 
-    def _is_federated(self, certificate: LedgerCertificate) -> bool:
-        """Whether its roles may be known from a federated token alone.
+    def _has_lost_assigned(self, certificate: LedgerCertificate, *, listed: bool) -> bool:
+        project, subject = certificate.authority, certificate.subject
+        if listed:
+            if not self.project_stands(project):
+                return True
+            if self._covers(certificate, self._listing(project).get(subject, frozenset())):
+                return False
+        return not self._covers(certificate, self._effective(subject, project))
 
-        What a federated user lent says no word of it: Keystone does, of the user.
-        """
-        subject = certificate.subject
-        if not certificate.origin.startswith(LENT):
-            return certificate.origin.startswith(FEDERATION)
+    def _has_lost_federated(self, certificate: LedgerCertificate) -> bool:
+        there = self._ask(lambda: self.identities.roles(since=self.since))
+        return not (
+            self.project_stands(certificate.authority)
+            and self._stands("user", certificate.subject, self.identities.user)
+            and self._covers(certificate, {r for r in there if r.id in certificate.roles})
+        )
+
+    def _is_federated(self, subject: str) -> bool:
+        """Whether a user is federated: what such a one lent says no word of it."""
         if subject not in self._federated:
             try:
                 found = self._ask(lambda: self.identities.user(subject))
