@@ -1,5 +1,6 @@
 """What the cloud's notices missed, and the brake (S22)."""
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -403,6 +404,27 @@ def test_the_brake_needs_a_number_and_a_share(cloud, there, lost, held):
     assert (report.found, report.held, report.applied) == (lost, held, lost - held)
 
 
+def test_the_brake_counts_each_user_once_however_many_projects_they_have(cloud):
+    """Two of five are no mass, though they lost most of all that there was to lose."""
+    cloud.populate(3)
+    places = [f"p{number}" for number in range(4)]
+    for place in places:
+        cloud.directory.create_project(Project(id=place, name=place), cloud.deployment.event())
+        cloud.deployment.authority(place)
+        for user in ("ann", "bob"):
+            cloud.deployment.assign(user, "member", project=place)
+            cloud.issue(user, place)
+    for place in places:
+        for user in ("id-ann", "id-bob"):
+            lost = Assignment(project=place, role="id-member", user=user)
+            cloud.silently(
+                lambda lost=lost: cloud.directory.unassign(lost, cloud.deployment.event())
+            )
+    report = cloud.run()
+
+    assert (report.found, report.held, report.applied) == (8, 0, 8)
+
+
 def test_an_explicit_loss_is_never_held(cloud):
     cloud.populate(4)
     cloud.forget(*cloud.members[:3])
@@ -478,7 +500,27 @@ def test_hosts_are_asked_about_in_turn(cloud, monkeypatch):
     cloud.reconciliation = cloud.compose(refresh=refresh)
     for _ in range(3):
         cloud.run()
-    assert asked == ["i-01", "i-02", "i-03", "i-01", "i-02"]
+    assert asked == ["i-01", "i-02", "i-03", "i-01", "i-02", "i-03"]
+
+
+@pytest.mark.parametrize("away", ["inventory", "ledger"])
+def test_no_host_is_asked_about_any_more_when_none_can_be(cloud, monkeypatch, away):
+    cloud.put_instances(4)
+    asked = []
+
+    def refresh(host_id):
+        asked.append(host_id)
+        part = cloud.inventory if away == "inventory" else cloud.ledger
+        monkeypatch.setattr(part, "check", out)
+        raise Unavailable("no answer")
+
+    def out():
+        raise Unavailable("nothing answers")
+
+    cloud.reconciliation = cloud.compose(refresh=refresh)
+    with suppress(Unavailable):
+        cloud.run()
+    assert asked == ["i-01"]
 
 
 # --- the run itself

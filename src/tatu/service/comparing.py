@@ -43,7 +43,7 @@ class Loss:
 class Comparison:
     """One comparison, as of `now`; `stay` is called between its steps, and may raise.
 
-    `totals` counts, by kind, what could be lost: users with live certificates in each authority,
+    `concerned` is, by kind, what could be lost: users with live certificates in each authority,
     what these came by that was lent, and hosts that are instances. `gone` are the projects that
     are disabled or not there.
     """
@@ -60,7 +60,9 @@ class Comparison:
     losses: set[Loss] = field(default_factory=set, init=False)
     unjudged: set[Loss] = field(default_factory=set, init=False)
     gone: set[str] = field(default_factory=set, init=False)
-    totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0), init=False)
+    concerned: dict[str, set[Loss]] = field(
+        default_factory=lambda: {kind: set() for kind in KINDS}, init=False
+    )
     troubles: list[str] = field(default_factory=list, init=False)
     calls: int = field(default=0, init=False)
 
@@ -114,7 +116,7 @@ class Comparison:
     @contextmanager
     def _counted(self, loss: Loss) -> Iterator[Loss]:
         """Count what may be lost; what cannot be answered is no loss."""
-        self.totals[loss.kind] += 1
+        self.concerned[loss.kind].add(loss)
         try:
             yield loss
         except Unavailable as error:
@@ -128,7 +130,9 @@ class Comparison:
             for host in every(partial(self.ledger.hosts.list, authorities=None))
             if host.instance
         ]
-        self.totals[HOST] = len(self.hosts)
+        self.concerned[HOST] = {
+            Loss(authority=host.authority, kind=HOST, value=host.id) for host in self.hosts
+        }
         out: Unavailable | None = None
         if self.hosts:
             self.calls += 1
@@ -153,9 +157,9 @@ class Comparison:
             except Unavailable as error:
                 self.unjudged.add(loss)
                 self.troubles.append(f"host {host.id} of {host.authority}: {error}")
-                out = self._outage()
+                out = self.outage()
 
-    def _outage(self) -> Unavailable | None:
+    def outage(self) -> Unavailable | None:
         """Return why the inventory as a whole does not answer, None when it does."""
         self.calls += 1
         try:

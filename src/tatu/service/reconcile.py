@@ -132,9 +132,9 @@ class Reconciliation:
         return Report(
             duration=self.clock() - begun,
             authorities=len(comparison.authorities),
-            holders=comparison.totals[USER],
-            origins=comparison.totals[ORIGIN],
-            hosts=comparison.totals[HOST],
+            holders=len(comparison.concerned[USER]),
+            origins=len(comparison.concerned[ORIGIN]),
+            hosts=len(comparison.concerned[HOST]),
             calls=comparison.calls,
             found=len(comparison.losses),
             unjudged=len(comparison.unjudged),
@@ -213,9 +213,13 @@ class Reconciliation:
         )
 
     def _is_mass(self, comparison: Comparison, kind: str) -> bool:
-        count = sum(loss.kind == kind for loss in comparison.losses)
-        share = self.settings.share * comparison.totals[kind]
-        return count >= self.settings.minimum and count > share
+        """Whether too many lost something: each user counts once, however many projects they made.
+
+        Who has many projects could else make a mass of themselves, or hide one.
+        """
+        lost = {loss.value for loss in comparison.losses if loss.kind == kind}
+        share = self.settings.share * len({loss.value for loss in comparison.concerned[kind]})
+        return len(lost) >= self.settings.minimum and len(lost) > share
 
     # --- doing it
 
@@ -292,9 +296,11 @@ class Reconciliation:
             comparison.stay()
             try:
                 self.refresh(host_id)
-            except TatuError as error:  # the next run goes on after it
+            except TatuError as error:  # one that cannot be asked about holds up no other
                 comparison.troubles.append(f"host {host_id}: {error}")
-                return
+                self.ledger.check()
+                if isinstance(error, Unavailable) and comparison.outage() is not None:
+                    return
 
     # --- one process at a time
 
