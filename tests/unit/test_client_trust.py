@@ -172,6 +172,8 @@ def test_a_host_with_no_proper_id_is_left_out(host_id):
 
 
 def test_the_first_host_keeps_its_name():
+    found = knownhosts.aliases([host("a", ("db-1",), ()), host()], "")
+    assert found["db-1"] == "db-1"
     found = knownhosts.aliases([host(), host("db-2", ("db",), ())], "")
     assert (found["db"], found["db-2"]) == ("db-1", "db-2")
 

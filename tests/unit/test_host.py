@@ -129,9 +129,9 @@ def test_what_is_no_address_of_one_host_is_refused(text):
 def test_a_short_name_gives_the_full_one_too_and_the_reverse():
     expected = ("db", "db.blue.example")
 
-    assert expected == host.names_within(("db",), "blue.example")
-    assert expected == host.names_within(("DB.blue.example", "db"), "blue.example")
-    assert host.names_within(("db",), "") == ("db",)
+    assert expected == host.names_within(("db",), "blue.example", of="x")
+    assert expected == host.names_within(("DB.blue.example", "db"), "blue.example", of="x")
+    assert host.names_within(("db",), "", of="x") == ("db",)
 
 
 @pytest.mark.parametrize(
@@ -147,25 +147,36 @@ def test_a_short_name_gives_the_full_one_too_and_the_reverse():
 )
 def test_a_name_outside_of_the_suffix_is_denied(text):
     with pytest.raises(Denied, match="outside"):
-        host.names_within((text,), "blue.example")
+        host.names_within((text,), "blue.example", of="x")
 
 
 def test_without_a_suffix_no_dotted_name_passes():
     with pytest.raises(Denied, match="no DNS suffix"):
-        host.names_within(("github.com",), "")
+        host.names_within(("github.com",), "", of="x")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["AAAAAAAA-0000-4000-8000-000000000001", "aaaaaaaa000040008000000000000001.blue.example"],
+)
+def test_a_name_that_reads_as_an_instances_id_is_that_instances_alone(name):
+    with pytest.raises(Denied, match="id of an instance"):
+        host.names_within((name,), "blue.example", of="bbbbbbbb-0000-4000-8000-000000000002")
+    own = name.lower().removesuffix(".blue.example")
+    assert own in host.names_within((name,), "blue.example", of=own)
 
 
 def test_a_full_name_that_grows_too_long_is_refused():
     suffix = ".".join(["a" * 60] * 4)
 
     with pytest.raises(Malformed):
-        host.names_within(("b" * 63,), suffix)
+        host.names_within(("b" * 63,), suffix, of="x")
 
 
 @given(st.lists(st.text(max_size=20), max_size=4), st.sampled_from(["", "blue.example"]))
 def test_every_name_that_passes_is_a_label_inside_of_the_suffix(names, suffix):
     try:
-        found = host.names_within(tuple(names), suffix)
+        found = host.names_within(tuple(names), suffix, of="x")
     except (Malformed, Denied):
         return
     for name in found:

@@ -34,12 +34,12 @@ def aliases(hosts: Iterable[Host], dns_suffix: str) -> dict[str, str]:
 
     Names with dots count only inside the authority's DNS suffix (security.md S8).
     """
-    found: dict[str, str] = {}
-    for host in hosts:
-        host_id = parsed(host.id, names.host_id)
+    known = [(host, parsed(host.id, names.host_id)) for host in hosts]
+    # ids first: nobody chooses theirs, and anybody what they are called
+    found = {host_id: host_id for _, host_id in known if host_id}
+    for host, host_id in known:
         if host_id is None:
             continue
-        found.setdefault(host_id, host_id)
         for text in host.names:
             name = parsed(text, names.name)
             if name and (

@@ -14,6 +14,8 @@ MAX_NAME = 253
 HOST_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 """Lower case only: ssh compares names without case, the ledger compares bytes."""
 
+_INSTANCE_ID = re.compile(r"[0-9a-f]{8}(-?)[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{12}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
@@ -92,8 +94,11 @@ def address(text: str) -> str:
     return str(parsed)
 
 
-def names_within(names: tuple[str, ...], suffix: str) -> tuple[str, ...]:
+def names_within(names: tuple[str, ...], suffix: str, *, of: str) -> tuple[str, ...]:
     """Return the names, each as its short form and inside the authority's DNS suffix.
+
+    A name that reads as a cloud's id is `Denied` to any host but the one `of` that id: it would
+    be taken for the instance.
 
     `db` in an authority of suffix `blue.example` gives `db` and `db.blue.example`; a full name
     outside of the suffix is `Denied`: a host named `github.com` would speak for somebody
@@ -110,6 +115,8 @@ def names_within(names: tuple[str, ...], suffix: str) -> tuple[str, ...]:
                 else "dotted, and the authority has no DNS suffix"
             )
             raise Denied(f"host name {text!r} is {where}")
+        if short != of and _INSTANCE_ID.fullmatch(short):
+            raise Denied(f"host name {text!r} reads as the id of an instance")
         found[short] = None
         if suffix:
             found[name(f"{short}.{suffix}")] = None

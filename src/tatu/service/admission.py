@@ -77,7 +77,7 @@ class Admissions:
         wanted = Host(
             id=host.host_id(host_id),
             authority=authority_id,
-            names=host.names_within(names or (host_id,), authority.profile.dns_suffix),
+            names=host.names_within(names or (host_id,), authority.profile.dns_suffix, of=host_id),
             addresses=tuple(dict.fromkeys(map(host.address, addresses or ()))),
             epoch=1,
             admitted_until=now + self._validity(validity),

@@ -290,8 +290,6 @@ class Instances:
                 found = act(names)
                 break
             except Taken as taken:
-                if taken.principal == instance.id:
-                    raise
                 if taken.holder not in asked:
                     asked.add(taken.holder)
                     released += self._released(authority, taken.holder, names, request_id)
@@ -356,7 +354,7 @@ def _called(authority: Authority, instance: Instance) -> _Names:
     refused = []
     names: tuple[str, ...] = ()
     try:
-        names = hosts.names_within((instance.name,), authority.profile.dns_suffix)
+        names = hosts.names_within((instance.name,), authority.profile.dns_suffix, of=instance.id)
     except (Malformed, Denied) as error:
         refused.append((instance.name, str(error)))
     addresses: dict[str, None] = {}

@@ -63,6 +63,7 @@ class SqlHosts(Hosts):
                 admitted_at=event.at,
                 renewal_due_at=None,
             )
+            _take_id(change, admitted, event)
             _hold_principals(change.connection, admitted)
             if known is None:
                 change.connection.execute(insert(table).values({**_values(admitted), **stored}))
@@ -155,18 +156,7 @@ class SqlHosts(Hosts):
             bound = replace(host, names=tuple(names), addresses=tuple(addresses))
             if set(bound.principals) == set(host.principals):
                 return host
-            if host.host_keys:
-                bound = replace(bound, renewal_due_at=host.renewal_due_at or event.at)
-            _hold_principals(change.connection, bound)
-            _update(change.connection, bound)
-            # what is being made by the old names must not be recorded
-            mine = [losses.host(authority_id, host_id)]
-            facts: dict[str, object] = {
-                **change.cut_off(mine, event.action, event.at, swept=True),
-                **_revoke_beyond(change.connection, bound.principals, bound, event),
-            }
-            change.append(event, **facts)
-            return bound
+            return _bind(change, host, bound, event)
 
         return self._change(work)
 
@@ -237,6 +227,44 @@ def _check_authority(connection: Connection, authority_id: str) -> None:
     query = select(authorities.c.retired_at).where(authorities.c.id == authority_id)
     if connection.scalar(query) is not None:
         raise Gone(RETIRED)
+
+
+def _take_id(change: Change, host: Host, event: Event) -> None:
+    """Take a host's id from another that is called so: an id is nobody's to choose, a name is."""
+    query = select(host_principals.c.host).where(
+        host_principals.c.authority == host.authority,
+        host_principals.c.principal == host.id,
+        host_principals.c.host != host.id,
+    )
+    holder = change.connection.scalar(query)
+    if holder is None:
+        return
+    known = _live(change.connection, host.authority, holder)
+    names = tuple(name for name in known.names if name.split(".")[0] != host.id)
+    told = replace(
+        event,
+        action="host.rebound",
+        authority=host.authority,
+        subject=holder,
+        facts={"refused": [{"name": host.id, "reason": "it is the id of a host"}]},
+    )
+    _bind(change, known, replace(known, names=names), told)
+
+
+def _bind(change: Change, known: Host, bound: Host, event: Event) -> Host:
+    """Give a host other names and addresses, and revoke what names any that it has no more."""
+    if known.host_keys:
+        bound = replace(bound, renewal_due_at=known.renewal_due_at or event.at)
+    _hold_principals(change.connection, bound)
+    _update(change.connection, bound)
+    # what is being made by the old names must not be recorded
+    mine = [losses.host(bound.authority, bound.id)]
+    facts: dict[str, object] = {
+        **change.cut_off(mine, event.action, event.at, swept=True),
+        **_revoke_beyond(change.connection, bound.principals, bound, event),
+    }
+    change.append(event, **facts)
+    return bound
 
 
 def _hold_principals(connection: Connection, host: Host) -> None:

@@ -78,7 +78,6 @@ def test_the_first_host_keeps_its_names(blue):
     for other in (
         host("b", names=("db",)),
         host("b", addresses=("10.0.0.1",)),
-        host("db"),
         host("b", names=("a",)),
     ):
         with pytest.raises(Conflict):
@@ -190,6 +189,21 @@ def test_the_same_names_again_are_no_event(blue):
     head = blue.audit.head()
     assert before == rebind(blue, names=("web",), addresses=("10.0.0.1",))
     assert head == blue.audit.head()
+
+
+def test_an_id_is_taken_from_whoever_is_called_so_and_with_it_what_they_have(blue):
+    blue.hosts.admit(host("web", names=("db", "db.blue.example", "www")), event())
+    blue.hosts.enrol("blue", "web", 1, KEYS, event())
+    blue.certificates.record(host_certificate(1, "web", principals=("web", "db")), event())
+    mark = blue.cut_offs.mark()
+    blue.hosts.admit(host("db", names=("db", "db.blue.example")), event(action="host.admitted"))
+
+    left = blue.hosts.get("blue", "web", scope=None)
+    assert (left.names, left.renewal_due_at) == (("www",), NOW)
+    assert blue.certificates.get("blue", 1, scope=None).revoked_reason == "host.rebound"
+    assert blue.cut_offs.mark() > mark
+    with pytest.raises(Taken):
+        rebind(blue, "web", names=("db",))
 
 
 def test_a_host_that_enrols_again_has_what_it_should(blue):
