@@ -9,7 +9,7 @@ from tatu.service.statements import statement_keys
 _VERSION = 1
 
 
-@operation(rule="tatu:vendordata:create", audited=True)
+@operation(rule="tatu:vendordata:create", remembered=True, audited=True)
 def nova(call: Call, body: VendordataRequest) -> VendordataShown:
     """Tell an instance how to enrol.
 

@@ -353,6 +353,16 @@ def test_while_keystone_is_out_nobody_is_known(provider, keystone):
     provider.authenticate(known, cached=False)
 
 
+def test_who_brings_one_token_at_the_same_moment_asks_once(provider, keystone):
+    token, keystone.hangs = keystone.token("ann", "blue"), threading.Event()
+    with ThreadPoolExecutor(8) as pool:
+        asking = [pool.submit(provider.authenticate, request(token)) for _ in range(8)]
+        assert keystone.reached.wait(10)
+        keystone.hangs.set()
+        assert {found.result().subject for found in asking} == {"id-ann"}
+    assert keystone.asked.count(ASKED) == 1
+
+
 def test_while_keystone_hangs_one_waits_for_it_and_all_others_are_told_at_once(provider, keystone):
     keystone.out = True
     with pytest.raises(Unavailable):

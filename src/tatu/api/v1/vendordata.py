@@ -21,7 +21,7 @@ class VendordataRequest(
     instance_id: AnyId
 
 
-@operation(rule="tatu:vendordata:create", status=201, audited=True)
+@operation(rule="tatu:vendordata:create", status=201, remembered=True, audited=True)
 def create(call: Call, body: VendordataRequest) -> dict[str, Any]:
     """Tell an instance how to enrol, and of which accounts and sudoers its project has.
 

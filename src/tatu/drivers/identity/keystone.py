@@ -20,6 +20,7 @@ from tatu.drivers.identity.keystone_listings import Listings, Roles
 from tatu.drivers.identity.keystone_reader import Reader
 from tatu.drivers.identity.keystone_tokens import Policy, Token, Validation
 from tatu.drivers.identity.remembered import Remembered
+from tatu.drivers.identity.together import Together
 from tatu.drivers.loading import Driver
 from tatu.ports import Clock, CutOffs, IdentityProvider, Project, Request, User
 
@@ -44,6 +45,7 @@ class Keystone(IdentityProvider):
     cut_offs: CutOffs
     clock: Clock
     _remembered: Remembered = field(init=False, repr=False)
+    _together: Together = field(default_factory=Together, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Remember nobody yet."""
@@ -68,14 +70,18 @@ class Keystone(IdentityProvider):
             strange()
         elif cached:
             return found
-        try:
-            token, identity = self._find(request, text)
-        except Unauthenticated:
-            self._remembered.forget(anywhere)
-            self._remembered.forget(here)
-            raise
-        self._remembered.put(here if token.restricted else anywhere, identity)
-        return identity
+
+        def question() -> Identity:
+            try:
+                token, identity = self._find(request, text)
+            except Unauthenticated:
+                self._remembered.forget(anywhere)
+                self._remembered.forget(here)
+                raise
+            self._remembered.put(here if token.restricted else anywhere, identity)
+            return identity
+
+        return self._together.ask(here, question) if cached else question()
 
     def effective_roles(self, subject: str, project: str) -> frozenset[Role]:
         """Return the roles that a user has in a project: inherited, implied and by group, too."""

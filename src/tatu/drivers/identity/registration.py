@@ -114,9 +114,7 @@ class Registration:
         found = self._identity.find_project(name, domain_id=domain.id)
         return found or self._made(
             f"project {name}",
-            self._identity.create_project(
-                name=name, domain_id=domain.id, description=description
-            ),
+            self._identity.create_project(name=name, domain_id=domain.id, description=description),
         )
 
     def _role(self, name: str) -> Any:
