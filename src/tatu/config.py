@@ -82,6 +82,7 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
             ("sign_in_address", 600, "Sign-ins from an address"),
             ("enrolment_host", 30, "Enrolments of a host that proved itself"),
             ("enrolment_address", 600, "Enrolments from an address"),
+            ("revoked_keys_address", 6000, "Revocation lists of /noauth, to an address"),
             ("denied_address", 600, "Tokens that Keystone refused, from an address"),
             ("certificates_account", 6000, "Certificates of a user"),
             ("revocations_account", 300, "Requests of a user to revoke"),

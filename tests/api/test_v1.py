@@ -469,7 +469,7 @@ def test_each_revocation_that_cannot_be_is_refused_in_the_originals_words(wire):
         400,
         "Cannot identify which Cert to revoke.",
     )
-    for serial in (999, "999", "x", -1, "9" * 30, theirs):
+    for serial in (999, "999", "x", -1, "9" * 30, "0" * 19 + "5" + "9" * 100, 10**19, theirs):
         assert refusal(revoke(wire, serial)) == (
             400,
             f"Can't find the certificate for serial # {serial}",
@@ -651,6 +651,20 @@ def test_strangers_are_limited_by_address(made, tmp_path):
         found = [wire.host_certificate("0" * 32).status_code for _ in range(3)]
         assert found[0] == 404
         assert 429 in found
+
+
+def test_a_revocation_list_for_anyone_is_limited_by_address_and_read_from_memory(
+    made, tmp_path, monkeypatch
+):
+    path = f"/noauth/revokeduserkeys/{DEMO}"
+    with original(made, tmp_path, revoked_keys_address=3) as wire:
+        first = wire.call("GET", path).json
+        authorities = type(wire.deployment.ledger.authorities)
+        for read in ("list", "get", "snapshot"):
+            monkeypatch.delattr(authorities, read)
+        assert wire.call("GET", path).json == first
+        found = [wire.call("GET", path).status_code for _ in range(5)]
+    assert 429 in found
 
 
 # --- what was sent ------------------------------------------------------------------------------

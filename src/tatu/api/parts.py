@@ -41,6 +41,7 @@ class Rates:
     sign_in_address: Rate
     enrolment_host: Rate
     enrolment_address: Rate
+    revoked_keys_address: Rate
     denied_address: Rate
     certificates_account: Rate
     revocations_account: Rate

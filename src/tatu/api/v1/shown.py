@@ -79,10 +79,10 @@ def host(found: Host) -> dict[str, Any]:
     }
 
 
-def krl(found: Authority, krl_bytes: bytes) -> dict[str, Any]:
+def krl(authority: str, krl_bytes: bytes) -> dict[str, Any]:
     """Show a revocation list, in base64 on one line."""
     return {
-        "auth_id": undashed(found.id),
+        "auth_id": undashed(authority),
         "encoding": "base64",
         "revoked_keys_data": base64.b64encode(krl_bytes).decode(),
     }
