@@ -92,6 +92,17 @@ def test_a_projects_name_becomes_a_label_of_its_suffix(deployment):
     assert found.profile.dns_suffix == "gr-e-co.example"
 
 
+@pytest.mark.parametrize("name", ["web", "w" * 63])
+def test_a_second_project_of_a_name_has_part_of_its_id_in_its_suffix(deployment, name):
+    def made(project):
+        return deployment.authorities.create(
+            deployment.who("ann"), project, name, request_id="r"
+        ).profile.dns_suffix
+
+    assert made("0123456789abcdef0123456789abcdef") == f"{name}.example"
+    assert made("fedcba9876543210fedcba9876543210") == f"{name[:54]}-fedcba98.example"
+
+
 @pytest.mark.parametrize("project", ["", "a/b", "a b", "../x", "é", "a" * 65, "-a", "a\n"])
 def test_an_id_that_cannot_stand_in_a_url_is_refused(deployment, project):
     with pytest.raises(Malformed):

@@ -40,6 +40,8 @@ _UNKNOWN = {
 }
 
 _NOT_LABEL = re.compile(r"[^a-z0-9]+")
+_MAX_LABEL = 63
+_SHORT_ID = 8
 _SECOND = timedelta(seconds=1)
 
 
@@ -47,7 +49,8 @@ _SECOND = timedelta(seconds=1)
 class Defaults:
     """What a new authority is given.
 
-    `dns_suffix` may hold `{project}` for the project's name, written as a DNS label.
+    `dns_suffix` may hold `{project}` for the project's name, written as a DNS label; where
+    another has that already, the first eight characters of the project's id are added.
     """
 
     algorithms: Mapping[Purpose, KeyAlgorithm]
@@ -77,9 +80,7 @@ class Authorities:
             raise Malformed(f"{project!r} cannot be the id of an authority")
         if self._exists(project):
             raise Conflict(f"project {project!r} has an authority already")
-        label = _NOT_LABEL.sub("-", name.lower()).strip("-") or project.lower()
-        suffix = self.defaults.dns_suffix.replace("{project}", label)
-        profile = self._checked(project, replace(self.defaults.profile, dns_suffix=suffix))
+        profile = self._first_profile(project, name)
         now = self.clock()
         keys = self._new_keys()
         authority = Authority(id=project, name=name, profile=profile, keys=keys, created_at=now)
@@ -315,6 +316,24 @@ class Authorities:
             return False
         return True
 
+    def _first_profile(self, project: str, name: str) -> Profile:
+        """Return the limits of a new authority.
+
+        Projects of several domains may have one name: the first has the suffix, and of the
+        others part of the id stands in it.
+        """
+
+        def called(label: str) -> Profile:
+            suffix = self.defaults.dns_suffix.replace("{project}", label)
+            return self._checked(project, replace(self.defaults.profile, dns_suffix=suffix))
+
+        label = _label(name) or project.lower()
+        try:
+            return called(label)
+        except Conflict:
+            short = label[: _MAX_LABEL - _SHORT_ID - 1].rstrip("-")
+            return called(f"{short}-{_label(project)[:_SHORT_ID].rstrip('-')}")
+
     def _checked(self, authority_id: str, profile: Profile) -> Profile:
         """Return the profile; two authorities may not speak for the same host names (S8)."""
         for what, validity, limit in (
@@ -337,6 +356,10 @@ class Authorities:
             if other != authority_id and _overlap(suffix, theirs):
                 raise Conflict(f"the DNS suffix {suffix!r} overlaps another authority's")
         return profile
+
+
+def _label(text: str) -> str:
+    return _NOT_LABEL.sub("-", text.lower()).strip("-")
 
 
 def _overlap(one: str, other: str) -> bool:
