@@ -163,13 +163,14 @@ def register(
     domain: str,
     known: Mapping[str, str],
     renew: bool,
+    keep: Callable[["Registered"], None],
 ) -> "Registered":
     """Register Tatu with the cloud that the environment names (`Registration.register`)."""
     from tatu.drivers.identity import registration  # noqa: PLC0415 - OpenStack's SDK
 
     return registration.Registration().register(
         registration.Wanted(endpoint=endpoint, region=region, project=project, domain=domain),
-        registration.Users(known=known, renew=renew),
+        registration.Users(known=known, renew=renew, keep=keep),
     )
 
 

@@ -402,6 +402,12 @@ class Config:
             yield "[original_wire] /v1 is open: it certifies keys that nobody proved to hold"
         if self.original_wire.noauth:
             yield "[original_wire] /noauth is open: hosts send their token, and prove no key"
+        if self.identity_driver == "keystone" and self.inventory_driver == "none":
+            yield (
+                "[inventory] driver is none: no instance can enrol by vendordata; set it to nova,"
+                " with [inventory_nova], or run `tatu-manage openstack register` again when the"
+                " catalog has compute"
+            )
 
 
 def list_opts() -> Iterator[tuple[str, Sequence[cfg.Opt]]]:

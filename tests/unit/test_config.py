@@ -1,5 +1,6 @@
 """What an operator may write, and what is refused with a clear text."""
 
+import dataclasses
 import subprocess
 import sys
 from datetime import timedelta
@@ -176,6 +177,13 @@ def test_the_doors_of_the_originals_wire_are_closed_and_opening_one_is_warned_of
     for door, text in (("enabled", "/v1 is open"), ("noauth", "/noauth is open")):
         (warning,) = load(f"[original_wire]\n{door} = true\n").warnings
         assert text in warning
+
+
+def test_a_cloud_whose_instances_nobody_asks_about_is_warned_of(load):
+    alone = dataclasses.replace(load(), identity_driver="keystone")
+    (warning,) = alone.warnings
+    assert "no instance can enrol by vendordata" in warning
+    assert list(dataclasses.replace(alone, inventory_driver="nova").warnings) == []
 
 
 def test_a_file_that_is_not_there_is_said_so(tmp_path):

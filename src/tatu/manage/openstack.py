@@ -65,13 +65,17 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     command.set_defaults(run=_register)
 
 
-def _register(parsed: argparse.Namespace) -> None:
-    if urlsplit(parsed.endpoint).scheme not in {"http", "https"}:
+def _register(parsed: argparse.Namespace) -> int:
+    """Register, and write down what is to be kept; 1 when a password stays unknown."""
+    url = urlsplit(parsed.endpoint)
+    if url.scheme not in {"http", "https"} or not url.hostname:
         raise Malformed("--endpoint is an http(s) URL")
     known = {
         TATU: _password(parsed.tatu_file, "identity_keystone"),
         NOVA: _password(parsed.nova_file, "vendordata_dynamic_auth"),
     }
+    for file in (parsed.tatu_file, parsed.nova_file):
+        _check_writable(file.parent)
     done = bootstrap.register(
         endpoint=parsed.endpoint.rstrip("/"),
         region=parsed.region,
@@ -79,11 +83,29 @@ def _register(parsed: argparse.Namespace) -> None:
         domain=parsed.domain,
         known={user: password for user, password in known.items() if password},
         renew=parsed.new_passwords,
+        keep=lambda done: _keep(done, parsed),
     )
-    for change in done.changes:
-        print(f"made {change}")
     if not done.changes:
         print("all is there already")
+    for service, section in (("compute", "inventory"), ("key-manager", "keystore")):
+        if service not in done.services:
+            print(
+                f"the catalog has no {service}: no [{section}] written. Register again when it has"
+            )
+    unknown = {TATU: parsed.tatu_file, NOVA: parsed.nova_file}
+    for user in done.passwords:
+        del unknown[user]
+    for user, file in unknown.items():
+        print(
+            f"the password of {user} is not known here, and {file} is left as it is: copy the"
+            " file that has it, or run again with --new-passwords, which replaces both"
+        )
+    return int(bool(unknown))
+
+
+def _keep(done: "Registered", parsed: argparse.Namespace) -> None:
+    for change in done.changes:
+        print(f"made {change}")
     for user, file, sections in (
         (TATU, parsed.tatu_file, _for_tatu(done, parsed)),
         (NOVA, parsed.nova_file, _for_nova(done, parsed)),
@@ -91,11 +113,6 @@ def _register(parsed: argparse.Namespace) -> None:
         if user in done.passwords:
             _write(file, sections)
             print(f"wrote {file}")
-        else:
-            print(
-                f"the password of {user} is not known here, and {file} is left as it is:"
-                " --new-passwords replaces both"
-            )
 
 
 def _for_tatu(done: "Registered", parsed: argparse.Namespace) -> Sections:
@@ -170,6 +187,16 @@ def _password(file: Path, section: str) -> str | None:
     return None if found is None else found.replace("$$", "$")
 
 
+def _check_writable(folder: Path) -> None:
+    """Refuse before anything is made: the password of a user who was made is told once."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"{folder} cannot be made: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise Unavailable(f"{folder} cannot be written: run as root, or name other files")
+
+
 def _write(file: Path, sections: Sections) -> None:
     """Put a file in place, never for others to read, not even while it is being written."""
     lines = ["# written by tatu-manage openstack register"]
@@ -179,10 +206,12 @@ def _write(file: Path, sections: Sections) -> None:
         lines += [f"{option} = {value.replace('$', '$$')}" for option, value in options.items()]
     new = file.with_name(f".{file.name}.new")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         new.unlink(missing_ok=True)
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE), "w") as opened:
             opened.write("\n".join(lines) + "\n")
         new.replace(file)
     except OSError as error:
-        raise Unavailable(f"{file} cannot be written: {error.strerror}") from error
+        raise Unavailable(
+            f"{file} cannot be written: {error.strerror}; its password is lost: mend that, and"
+            " run again with --new-passwords"
+        ) from error

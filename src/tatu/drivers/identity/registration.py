@@ -4,11 +4,14 @@ The operator's own credentials do this once (`tatu-manage openstack register`); 
 them. Whatever is there already stays as it is.
 """
 
+import os
+import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from keystoneauth1 import exceptions as keystone_errors
 from keystoneauth1.identity.v3 import Password
@@ -59,11 +62,13 @@ class Users:
     """The passwords of Tatu's users: those `known` from an earlier time.
 
     One that is not known, or signs in no more, is replaced only with `renew`: somebody may be
-    using it.
+    using it. `keep` is told what was done, also when the rest fails: nobody else ever knows the
+    passwords of users that were made.
     """
 
     known: Mapping[str, str] = field(repr=False)
     renew: bool = False
+    keep: Callable[[Registered], None] = lambda _: None
 
 
 class Registration:
@@ -90,24 +95,36 @@ class Registration:
             domain = self._identity.find_domain(wanted.domain)
             if domain is None:
                 raise Malformed(f"the cloud has no domain {wanted.domain!r}")
-            project = self._project(wanted.project, domain, "Users of the cloud's services")
-            tatu = self._user(SERVICE, domain, users)
-            self._system_role(tatu, self._role(READER))
-            self._inherited_role(tatu, self._role(INVENTORY_ROLE))
-            keys = self._project(KEYS_PROJECT, domain, "Keys of Tatu's authorities")
-            self._project_role(tatu, keys, self._role(MEMBER))
-            nova = self._user(VENDORDATA_USER, domain, users)
-            self._project_role(nova, project, self._role(VENDORDATA_ROLE))
+            if self._identity.find_region(wanted.region) is None:
+                raise Malformed(f"the cloud has no region {wanted.region!r}")
             self._service(wanted)
-            found = {endpoint.service_id for endpoint in self._identity.endpoints()}
-            services = frozenset(
-                service.type for service in self._identity.services() if service.id in found
-            )
-        return Registered(
-            auth_url=self._auth_url,
-            services=services,
-            changes=tuple(self._changes),
-            passwords=dict(self._passwords),
+            services = self._services()
+            try:
+                self._people(wanted, domain, users)
+            finally:
+                done = Registered(
+                    auth_url=self._auth_url,
+                    services=services,
+                    changes=tuple(self._changes),
+                    passwords=dict(self._passwords),
+                )
+                users.keep(done)
+        return done
+
+    def _people(self, wanted: Wanted, domain: Any, users: Users) -> None:
+        project = self._project(wanted.project, domain, "Users of the cloud's services")
+        tatu = self._user(SERVICE, domain, users)
+        self._system_role(tatu, self._role(READER))
+        self._inherited_role(tatu, self._role(INVENTORY_ROLE))
+        keys = self._project(KEYS_PROJECT, domain, "Keys of Tatu's authorities")
+        self._project_role(tatu, keys, self._role(MEMBER))
+        nova = self._user(VENDORDATA_USER, domain, users)
+        self._project_role(nova, project, self._role(VENDORDATA_ROLE))
+
+    def _services(self) -> frozenset[str]:
+        found = {endpoint.service_id for endpoint in self._identity.endpoints()}
+        return frozenset(
+            service.type for service in self._identity.services() if service.id in found
         )
 
     def _project(self, name: str, domain: Any, description: str) -> Any:
@@ -218,9 +235,21 @@ def _errors() -> Iterator[None]:
         raise Denied("Keystone refuses: register as an administrator of the cloud") from error
     except keystone_errors.Unauthorized as error:
         raise Denied("Keystone refuses these credentials") from error
+    except keystone_errors.ConnectFailure as error:
+        raise Unavailable(f"Keystone does not answer at {_place(str(error))}") from error
     except (sdk_errors.ConfigException, keystone_errors.MissingRequiredOptions) as error:
+        if name := os.environ.get("OS_CLOUD"):
+            raise Malformed(
+                f"OS_CLOUD is {name!r}, and no clouds.yaml here has that cloud whole ({error})"
+            ) from error
         raise Malformed(
             f"no cloud: set OS_CLOUD, or OS_AUTH_URL and the rest ({error})"
         ) from error
     except (sdk_errors.SDKException, keystone_errors.ClientException) as error:
         raise Unavailable(f"Keystone did not do it: {error}") from error
+
+
+def _place(text: str) -> str:
+    """Return host and port of the URL in an error, which may have a password before them."""
+    found = re.search(r"https?://[^\s'\"]+", text)
+    return urlsplit(found[0]).netloc.rpartition("@")[2] if found else "its address"
