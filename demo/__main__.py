@@ -114,7 +114,7 @@ def journey(machine: Machine, story: Story, running: ExitStack) -> None:
         machine.run("tatu", "usercert", "revoke", serial, "--reason", "the demonstration ends")
     with story.step("The instance fetches the signed statement and the revocation list"):
         agent(machine, "sync")
-    with story.step("Try to log in again: sshd refuses"):
+    with story.step("Try to log in again: sshd refuses (as it should)"):
         said = ssh(machine, port, "true", fails=True)
         if "Permission denied" not in said:
             raise Failed(f"ssh failed otherwise than it should:\n{said}")

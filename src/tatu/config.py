@@ -421,17 +421,20 @@ _NO_FILE = (
 )
 
 
-def load(arguments: Sequence[str], *, flags: Sequence[cfg.Opt] = ()) -> Config:
+def load(
+    arguments: Sequence[str], *, flags: Sequence[cfg.Opt] = (), description: str | None = None
+) -> Config:
     """Read a configuration from files, the environment and a command line.
 
-    The command line may have `flags` of its own. Raises `Malformed` with what is wrong, and where.
+    The command line may have `flags` of its own, and its help a `description`. Raises `Malformed`
+    with what is wrong, and where.
     """
     conf = cfg.ConfigOpts()
     conf.register_cli_opts(flags)
     for section, options in OPTIONS.items():
         conf.register_opts(options, group=None if section == "DEFAULT" else section)
     try:
-        conf(list(arguments), project="tatu", version=version("tatu"))
+        conf(list(arguments), project="tatu", version=version("tatu"), description=description)
     except (cfg.Error, ValueError) as error:
         raise Malformed(f"the configuration is wrong: {error}") from error
     try:

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until told to stop; return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        config = load(given)
+        config = load(given, description="Serves Tatu's API.")
         check_config(config)
         if config.database.embedded and config.api.workers > 1:
             raise Malformed("[api] workers must be 1 on SQLite: it has room for one process")

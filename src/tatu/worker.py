@@ -35,7 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Work until told to stop; return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        config = load(given, flags=_FLAGS)
+        config = load(
+            given,
+            flags=_FLAGS,
+            description="Hears what a cloud tells, compares it with the ledger, and revokes.",
+        )
         bootstrap.check_config(config)
     except TatuError as error:
         return _failed(2, error)

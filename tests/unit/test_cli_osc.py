@@ -353,3 +353,28 @@ def test_plain_ssh_refreshes_by_tatu_or_else_by_openstack(cloud):
     assert connected(cloud).refresher.endswith("openstack ssh ssh-config refresh")
     with pytest.raises(Malformed, match="cannot stand in ssh's configuration"):
         _ = connected(cloud, os_cloud='a"b').refresher
+
+
+@pytest.mark.parametrize(
+    ("program", "name", "said"),
+    [
+        ("openstack", "ssh usercert create", "`openstack ssh ca create`"),
+        ("tatu", "usercert create", "`tatu ca create`"),
+    ],
+)
+def test_who_has_no_authority_is_told_who_makes_it(monkeypatch, program, name, said):
+    from tatu.cli.usercert import UsercertCreate  # noqa: PLC0415 -- osc_lib warns, see above
+
+    def renew(*_):
+        raise NotFound("there is no authority 'p-1'")
+
+    monkeypatch.setattr(refresh, "renew", renew)
+    app = SimpleNamespace(
+        NAME=program,
+        command_manager=SimpleNamespace(namespace="none"),
+        client_manager=SimpleNamespace(ssh=SimpleNamespace(api=None)),
+    )
+    command = UsercertCreate(app, None, cmd_name=name)
+    asked = command.get_parser(name).parse_args([])
+    with pytest.raises(NotFound, match=f"no authority 'p-1'; a manager makes it: {said}"):
+        command.take_action(asked)

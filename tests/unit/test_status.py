@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tatu import serve, worker
+from tatu.manage import status
 from tatu.manage.status import main
 from tatu.store.migrations import migrate
 
@@ -51,3 +53,13 @@ def test_an_option_that_nobody_reads_stops_it(settings, capsys):
     code, checks = checked(settings, capsys)
     assert code == 2
     assert "bind_prot" in checks["Configuration"][1]
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [(serve, "Serves Tatu's API."), (worker, "Hears what"), (status, "Says whether")],
+)
+def test_help_begins_with_what_the_program_does(program, said, capsys):
+    with pytest.raises(SystemExit):
+        program.main(["--help"])
+    assert said in capsys.readouterr().out

@@ -7,6 +7,7 @@ from typing import Any
 
 from tatu.cli.base import Lister, ShowOne, add_project, attributes, duration, shown, table
 from tatu.cli.certificates import COLUMNS, ShowCertificate, add_filters, filters
+from tatu.core.errors import NotFound
 
 _CREATED = (
     "serial",
@@ -64,13 +65,18 @@ class UsercertCreate(ShowOne):
         }
         key = asked.file or asked.key
         where: Path | None = None
-        if key is None:
-            _, answer = refresh.renew(self.connection, fields)
-            where = self.connection.state.certificate
-        elif asked.file is None and (line := _line(key)):
-            answer = certify.certify_line(self.connection, line, fields)
-        else:
-            where, answer = certify.certify_file(self.connection, Path(key), fields)
+        _ = self.api  # a cloud without Tatu is another matter than a project without authority
+        try:
+            if key is None:
+                _, answer = refresh.renew(self.connection, fields)
+                where = self.connection.state.certificate
+            elif asked.file is None and (line := _line(key)):
+                answer = certify.certify_line(self.connection, line, fields)
+            else:
+                where, answer = certify.certify_file(self.connection, Path(key), fields)
+        except NotFound as error:
+            making = f"{self.app.NAME} {(self.cmd_name or '').replace('usercert', 'ca')}"
+            raise NotFound(f"{error}; a manager makes it: `{making}`") from error
         for left_out in answer.left_out:
             self.app.stderr.write(f"role {left_out.role} is left out: {left_out.reason}\n")
         names, facts = attributes(_CREATED, answer)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from oslo_config import cfg
 from oslo_upgradecheck import common_checks, upgradecheck
@@ -54,9 +55,18 @@ class Checks(upgradecheck.UpgradeCommands):
         return config
 
 
+class _Options(cfg.ConfigOpts):
+    """The command line, whose help says what it is for: the library has no word for it."""
+
+    def __call__(self, *args: Any, **named: Any) -> None:
+        """Read it."""
+        named["description"] = "Says whether a new release of Tatu may be started."
+        super().__call__(*args, **named)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `upgrade check`; 0 well, 1 look at it, 2 do not go on, 255 a mistake of ours."""
-    conf = cfg.ConfigOpts()
+    conf = _Options()
     given = list(sys.argv[1:] if arguments is None else arguments)
     return upgradecheck.main(conf, project="tatu", upgrade_command=Checks(conf), argv=given)
 

@@ -7,6 +7,7 @@ import argparse
 import hashlib
 import json
 import shlex
+import sys
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 from importlib.resources import files
@@ -59,6 +60,10 @@ def _static(parsed: argparse.Namespace) -> None:
     for account in parsed.account:
         if reason := accounts.refusal(account):
             raise Malformed(f"--account {account}: {reason}")
+    if not parsed.account:
+        sys.stderr.write(
+            "warning: without --account only accounts that images have in the group tatu open\n"
+        )
     try:
         digest = hashlib.sha256(parsed.agent.read_bytes()).hexdigest()
     except OSError as error:
