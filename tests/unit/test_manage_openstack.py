@@ -17,14 +17,10 @@ class Identity:
     def __init__(self):
         self.made = []
         self.fails = set()
-        self.regions = {"RegionOne"}
-        self.there = defaultdict(list)
+        self.there = defaultdict(list, region=[SimpleNamespace(id="RegionOne")])
 
     def find_domain(self, name):
         return SimpleNamespace(id="default", name=name)
-
-    def find_region(self, name):
-        return name if name in self.regions else None
 
     def domains(self):
         return [self.find_domain("Default")]

@@ -95,7 +95,7 @@ class Registration:
             domain = self._identity.find_domain(wanted.domain)
             if domain is None:
                 raise Malformed(f"the cloud has no domain {wanted.domain!r}")
-            if self._identity.find_region(wanted.region) is None:
+            if wanted.region not in {region.id for region in self._identity.regions()}:
                 raise Malformed(f"the cloud has no region {wanted.region!r}")
             self._service(wanted)
             services = self._services()
