@@ -259,4 +259,8 @@ def test_only_what_compares_marks_is_done_from_memory():
         if operation.remembered
     }
     certificates = "/v2/authorities/{authority}/user-certificates"
-    assert remembered == {("POST", certificates), ("POST", f"{certificates}/batch")}
+    assert remembered == {
+        ("POST", certificates),
+        ("POST", f"{certificates}/batch"),
+        ("POST", "/v2/vendordata/nova"),
+    }

@@ -147,7 +147,10 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("route", WITH_BODY, ids=" ".join)
+# (but what Nova sends, which administrators may not: tests/api/test_vendordata.py)
+@pytest.mark.parametrize(
+    "route", [route for route in WITH_BODY if "vendordata" not in route[1]], ids=" ".join
+)
 @pytest.mark.parametrize("bad", BAD)
 def test_what_is_no_request_is_refused_with_the_reason(deployment, route, bad):
     method, template = route

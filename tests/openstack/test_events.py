@@ -279,7 +279,7 @@ def a_domain(w):
 
 def an_application_credential(w):
     user = w.user("member")
-    credential, token = w.cloud.credential(user, w.project)
+    credential, token = w.cloud.credential(user, w.project, roles=[{"name": "member"}])
     doomed, spared = [w.certificate(user, token=token)], [w.certificate(user)]
     session = w.cloud.session(user, project_id=w.project)
     path = f"{w.cloud.url}/users/{user}/application_credentials/{credential}"

@@ -19,7 +19,9 @@ def test_what_was_cut_off_since_a_mark_has_ended_and_nothing_else(blue):
     assert blue.cut_offs.check({ANN}, after) == after
 
 
-def test_what_another_process_cut_off_is_known_when_its_own_mark_is_old(blue, open_ledger, monkeypatch):
+def test_what_another_process_cut_off_is_known_when_its_own_mark_is_old(
+    blue, open_ledger, monkeypatch
+):
     monkeypatch.setattr(cut_offs, "MARK_AGE", 1e9)
     other = open_ledger()
     before = other.cut_offs.mark()

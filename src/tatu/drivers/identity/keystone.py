@@ -20,8 +20,8 @@ from tatu.drivers.identity.keystone_listings import Listings, Roles
 from tatu.drivers.identity.keystone_reader import Reader
 from tatu.drivers.identity.keystone_tokens import Policy, Token, Validation
 from tatu.drivers.identity.remembered import Remembered
-from tatu.drivers.identity.together import Together
 from tatu.drivers.loading import Driver
+from tatu.drivers.together import Together
 from tatu.ports import Clock, CutOffs, IdentityProvider, Project, Request, User
 
 SECTION = "identity_keystone"
@@ -45,7 +45,7 @@ class Keystone(IdentityProvider):
     cut_offs: CutOffs
     clock: Clock
     _remembered: Remembered = field(init=False, repr=False)
-    _together: Together = field(default_factory=Together, init=False, repr=False)
+    _together: Together[Identity] = field(default_factory=Together, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Remember nobody yet."""

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tatu.core.errors import Unavailable
 from tatu.drivers.keystore.signer import MemorySigner, PrivateKey
+from tatu.drivers.together import Together
 from tatu.ports import Signer
 
 _CAPACITY = 4096
@@ -32,7 +33,7 @@ class Signers:
         self._capacity = capacity
         self._opened: OrderedDict[str, Signer] = OrderedDict()
         self._lock = threading.Lock()
-        self._opening: dict[str, threading.Lock] = {}
+        self._opening: Together[Signer] = Together()
 
     def get(self, reference: str, read: Callable[[str], bytes]) -> Signer:
         """Return the signer of a key; `read` gets its PKCS #8 when it is not open.
@@ -42,15 +43,9 @@ class Signers:
         signer = self._find(reference)
         if signer is not None:
             return signer
-        with self._lock:
-            opening = self._opening.setdefault(reference, threading.Lock())
-        try:
-            with opening:  # a burst reads a key once
-                signer = self._find(reference)
-                return signer or self.keep(reference, _decode(reference, read(reference)))
-        finally:
-            with self._lock:
-                self._opening.pop(reference, None)
+        return self._opening.ask(
+            reference, lambda: self.keep(reference, _decode(reference, read(reference)))
+        )
 
     def _find(self, reference: str) -> Signer | None:
         with self._lock:
