@@ -50,4 +50,5 @@ def test_another_wsgi_server_serves_it(tmp_path):
         "ledger": "ok",
         "keystore": "ok",
         "identity": "ok",
+        "inventory": "ok",
     }

@@ -5,7 +5,6 @@ import copy
 import os
 import pickle
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -280,26 +279,43 @@ def test_what_a_lost_kek_wraps_is_abandoned_and_nothing_else():
     assert store.abandon() == ()
 
 
-def test_a_burst_reads_a_key_once_and_a_failure_is_not_kept():
+def test_a_burst_reads_a_key_once_and_waits_together_for_none_that_failed():
     secrets = FakeSecrets()
     one = local(secrets, line())
     reference, _ = one.create(KeyAlgorithm.ED25519)
     der = encode(one.signer(reference)._private_key)
-    signers, reads, together = Signers(), [], threading.Barrier(8)
+    reads, reading, given = [], threading.Event(), threading.Event()
 
     def read(name):
         reads.append(name)
-        if len(reads) == 1:
-            raise Unavailable("out")
-        time.sleep(0.05)  # that all others come meanwhile
+        reading.set()
+        assert given.wait(10)
         return der
+
+    def fail(name):
+        raise Unavailable("out")
+
+    signers, together = Signers(), threading.Barrier(9)
 
     def get():
         together.wait(10)
         return signers.get(reference, read)
 
-    with pytest.raises(Unavailable):
-        signers.get(reference, read)
     with ThreadPoolExecutor(8) as pool:
-        found = {id(each.result()) for each in [pool.submit(get) for _ in range(8)]}
-    assert (len(found), len(reads)) == (1, 2)
+        burst = [pool.submit(get) for _ in range(8)]
+        together.wait(10)
+        assert reading.wait(10)
+        given.set()
+        assert (len({id(each.result()) for each in burst}), len(reads)) == (1, 1)
+    signers.forget(reference)
+    with pytest.raises(Unavailable):
+        signers.get(reference, fail)
+    reading.clear()
+    given.clear()
+    with ThreadPoolExecutor(1) as pool:
+        trying = pool.submit(signers.get, reference, read)
+        assert reading.wait(10)
+        with pytest.raises(Unavailable, match="another request is waiting"):
+            signers.get(reference, read)
+        given.set()
+        assert trying.result(10) is signers.get(reference, read)
