@@ -295,6 +295,7 @@ def a_trust(w):
 
 
 LOSSES = [
+    an_application_credential,
     a_role_of_a_user,
     one_of_two_roles,
     a_role_of_a_group,
@@ -310,7 +311,6 @@ LOSSES = [
     a_project,
     an_enabled_domain,
     a_domain,
-    an_application_credential,
     a_trust,
 ]
 
