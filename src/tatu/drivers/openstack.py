@@ -20,6 +20,7 @@ from msgspec import Struct
 from oslo_config import cfg
 
 from tatu.core.errors import Malformed, NotFound, Unavailable
+from tatu.drivers.line import Line
 
 TIMEOUT = 5.0
 """Seconds to connect, and between two reads, where the operator says nothing else."""
@@ -31,53 +32,32 @@ _NOT_FOUND = 404
 T = TypeVar("T")
 
 
-class Line:
-    """While a service does not answer, one caller tries, and all others are told at once.
-
-    Else a service that hangs would take every thread of the API with it, and with them what
-    hosts obey.
-    """
+class CloudLine(Line):
+    """The line to one service of the cloud, by Tatu's own user."""
 
     def __init__(self, service: str) -> None:
-        self.service = service
-        self._broken = False
-        self._trying = threading.Lock()
-
-    @property
-    def broken(self) -> bool:
-        """Whether the last that was heard of the service is that it did not answer."""
-        return self._broken
+        super().__init__(f"{service} does not answer Tatu's own user")
 
     @contextmanager
     def asking(self) -> Iterator[bool]:
-        """Ask the service in here; tells whether this caller is the one that tries.
-
-        Raises `Unavailable`, for each error of keystoneauth as well.
-        """
-        tries = self._broken
-        if tries and not self._trying.acquire(blocking=False):
-            raise self.unavailable("another request is waiting for it")
+        """Ask in here, as in `turn`; raises `Unavailable` for each error of keystoneauth."""
         try:
-            yield tries
+            with self.turn(self._breaks) as tries:
+                yield tries
         except exceptions.ClientException as error:
-            self._broken = isinstance(error, exceptions.ConnectionError)
             # Not its text: that may have the address, with whatever an operator wrote into it.
             raise self.unavailable(type(error).__name__) from error
-        else:
-            self._broken = False
-        finally:
-            if tries:
-                self._trying.release()
 
-    def unavailable(self, why: str) -> Unavailable:
-        """Return the error that says that the service does not answer."""
-        return Unavailable(f"{self.service} does not answer Tatu's own user: {why}")
+    def _breaks(self, error: BaseException) -> bool:
+        if isinstance(error, exceptions.ClientException):
+            return isinstance(error, exceptions.ConnectionError)
+        return self.broken  # of the service it says nothing
 
 
 class SignIn:
     """Tatu's own user in one scope; `line` is that to Keystone."""
 
-    def __init__(self, auth: BaseIdentityPlugin, line: Line) -> None:
+    def __init__(self, auth: BaseIdentityPlugin, line: CloudLine) -> None:
         self.auth = auth
         self._line = line
         self._lock = threading.Lock()
@@ -117,7 +97,7 @@ class Service:
 
     name: str
     session: Session
-    line: Line
+    line: CloudLine
     where: Mapping[str, Any]
     absence: str = "error"
     headers: Mapping[str, str] = field(default_factory=dict)

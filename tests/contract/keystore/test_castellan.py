@@ -19,7 +19,6 @@ from tatu.core.authority import KeyAlgorithm
 from tatu.core.errors import Malformed, Unavailable
 from tatu.drivers import loading
 from tatu.drivers.keystore.castellan import Castellan
-from tatu.drivers.keystore.castellan_line import Line
 from tests.fakes.key_manager import FakeKeyManager
 from tests.fakes.secrets import FakeSecrets
 
@@ -116,8 +115,7 @@ def test_signing_goes_on_with_fetched_keys_while_the_key_manager_is_out(manager,
 def test_while_the_key_manager_hangs_one_caller_waits_and_others_are_told_at_once(manager, store):
     reference, _ = store.create(KeyAlgorithm.ED25519)
     ticks = iter(range(0, 1000, 5))
-    slow = Line(ticks=lambda: next(ticks))
-    other = dataclasses.replace(castellan(manager, FakeSecrets()), line=slow)
+    other = dataclasses.replace(castellan(manager, FakeSecrets()), ticks=lambda: next(ticks))
     waiting, answered = threading.Event(), threading.Event()
 
     def hang():

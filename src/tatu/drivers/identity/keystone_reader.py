@@ -18,7 +18,7 @@ from msgspec import Struct, field
 
 from tatu.core.errors import Unavailable
 from tatu.core.identity import Role
-from tatu.drivers.openstack import Line, Service, SignIn, aware
+from tatu.drivers.openstack import CloudLine, Service, SignIn, aware
 
 ACCESS_RULES = "1"
 """The version of access rules that whoever asks with it promises to enforce."""
@@ -158,7 +158,7 @@ class Reader:
     """Asks Keystone; every method raises `Unavailable` for what is no answer."""
 
     def __init__(self, *, session: Session, auth: BaseIdentityPlugin) -> None:
-        line = Line("Keystone")
+        line = CloudLine("Keystone")
         self._sign_in = SignIn(auth, line)
         self._keystone = Service(name="Keystone", session=session, line=line, where=_WHERE)
 

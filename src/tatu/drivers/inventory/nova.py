@@ -22,7 +22,7 @@ from oslo_config import cfg
 from tatu.core.errors import Unavailable
 from tatu.drivers import openstack
 from tatu.drivers.loading import Driver
-from tatu.drivers.openstack import Line, Service, SignIn, aware
+from tatu.drivers.openstack import CloudLine, Service, SignIn, aware
 from tatu.ports import Instance, Inventory
 
 SECTION = "inventory_nova"
@@ -101,7 +101,7 @@ class SignIns:
 
     def __init__(self, sign_in: Callable[[str], BaseIdentityPlugin]) -> None:
         self._sign_in = sign_in
-        self._keystone = Line("Keystone")
+        self._keystone = CloudLine("Keystone")
         self._kept: OrderedDict[str, SignIn] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -140,7 +140,7 @@ class Nova(Inventory):
         self._nova = Service(
             name="Nova",
             session=session,
-            line=Line("Nova"),
+            line=CloudLine("Nova"),
             where={**where, "service_type": "compute"},
             absence="itemNotFound",
             headers={"OpenStack-API-Version": _COMPUTE},
@@ -148,7 +148,7 @@ class Nova(Inventory):
         self._neutron = Service(
             name="Neutron",
             session=session,
-            line=Line("Neutron"),
+            line=CloudLine("Neutron"),
             where={**where, "service_type": "network", "version": (2,)},
         )
 

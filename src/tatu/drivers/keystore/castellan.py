@@ -9,6 +9,7 @@ its backend.
 import base64
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,7 +31,7 @@ from oslo_context.context import RequestContext
 from tatu.core.authority import KeyAlgorithm
 from tatu.core.errors import Conflict, Malformed, NotFound, Unavailable
 from tatu.core.keys import PublicKey
-from tatu.drivers.keystore.castellan_line import Line
+from tatu.drivers.keystore.castellan_line import TimedLine
 from tatu.drivers.keystore.signer import generate
 from tatu.drivers.keystore.signers import Signers, encode
 from tatu.drivers.loading import Driver
@@ -70,9 +71,14 @@ class Castellan(KeyStore):
     backend: str
     secrets: Secrets
     randomness: Randomness
-    line: Line = field(default_factory=Line, repr=False)
+    ticks: Callable[[], float] = field(default=time.monotonic, repr=False)
+    _line: TimedLine = field(init=False, repr=False)
     _signers: Signers = field(default_factory=Signers, init=False, repr=False)
     _opened: dict[str, bytes] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Take the key manager for one that answers, until it does not."""
+        object.__setattr__(self, "_line", TimedLine(self._who, self.ticks))
 
     def create(self, algorithm: KeyAlgorithm) -> tuple[str, PublicKey]:
         """Make a key; durable on return."""
@@ -154,7 +160,7 @@ class Castellan(KeyStore):
 
     def _ask(self, what: str, ask: Callable[[], T], *, sent: bytes = b"") -> T:
         try:
-            with self.line.asking(self._who):
+            with self._line.asking():
                 return ask()
         except Unavailable:  # of the line
             raise

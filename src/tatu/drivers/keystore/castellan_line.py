@@ -1,42 +1,28 @@
-"""Whether the key manager answers in time: one that hangs must be no wait for all."""
+"""Whether the key manager answers in time."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tatu.core.errors import Unavailable
+from tatu.drivers.line import Line
 
 _SLOW = 1.0
 """Seconds after which a failure counts as hanging: what fails at once keeps nobody."""
 
 
-class Line:
-    """While the key manager hangs, one caller waits for it, and all others are told at once.
+class TimedLine(Line):
+    """The line to the key manager, which is broken when a failure took long.
 
-    Else each statement whose key is not in memory would take a thread of the API, until hosts of
-    no authority are served.
+    Backends differ in what they raise; all of them take their time when nobody answers.
     """
 
-    def __init__(self, ticks: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, who: str, ticks: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(f"{who} does not answer")
         self._ticks = ticks
-        self._hangs = False
-        self._trying = threading.Lock()
 
     @contextmanager
-    def asking(self, who: str) -> Iterator[None]:
+    def asking(self) -> Iterator[None]:
         """Ask in here; raises `Unavailable` while another caller waits for one that hangs."""
-        tries = self._hangs
-        if tries and not self._trying.acquire(blocking=False):
-            raise Unavailable(f"{who} does not answer: another request is waiting for it")
         began = self._ticks()
-        try:
+        with self.turn(lambda _: self._ticks() - began >= _SLOW):
             yield
-        except BaseException:
-            self._hangs = self._ticks() - began >= _SLOW
-            raise
-        else:
-            self._hangs = False
-        finally:
-            if tries:
-                self._trying.release()
