@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from oslo_config import cfg
 
+from tatu.core import own
 from tatu.core.errors import NotFound, Unauthenticated, Unavailable
 from tatu.drivers import loading
 from tatu.drivers.identity import keystone_listings
 from tatu.drivers.identity.keystone import SECTION
 from tatu.drivers.identity.keystone_listings import Listings, Roles
-from tatu.drivers.identity.registration import INVENTORY_ROLE
 from tatu.ports import Request
 from tests.openstack.clouds import PASSWORD, Cloud
 
@@ -333,7 +333,7 @@ def test_an_impersonating_trust_is_taken_where_it_is_allowed(opened, cloud, peop
 def holders(provider, project):
     """Return who has roles there; where Tatu is registered, its own user has one everywhere."""
     found = provider.holders(project)
-    return {user: roles for user, roles in found.items() if names(roles) != {INVENTORY_ROLE}}
+    return {user: roles for user, roles in found.items() if names(roles) != {own.INVENTORY_ROLE}}
 
 
 def test_effective_roles_are_also_those_inherited_implied_and_by_group(provider, cloud):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from oslo_config.cfg import ConfigOpts
 from oslo_policy import policy
 
+from tatu.core import own
 from tatu.core.errors import Denied, NotFound
 from tatu.core.identity import Identity
 
@@ -20,9 +21,7 @@ DECIDED_FOR = 1.0
 """Seconds for which a decision stands: then policy files are looked at again."""
 
 _ROLES = ("admin", "manager", "member", "reader")
-_VENDORDATA = "tatu-vendordata"
-"""The role of the one user with which Nova asks; nobody else is it, administrators neither."""
-_EXACT = frozenset({*_ROLES, _VENDORDATA})
+_EXACT = frozenset({*_ROLES, own.VENDORDATA_ROLE})
 _AUTHORITY = "/v2/authorities/{authority}"
 
 # rule, who by default, what it allows, where it is asked
@@ -168,7 +167,7 @@ _DEFAULTS: tuple[tuple[str, str, str, str], ...] = (
 _CHECKS = {
     "anyone": "@",
     "self": "rule:admin or user_id:%(user)s",
-    "vendordata": f"role:{_VENDORDATA}",
+    "vendordata": f"role:{own.VENDORDATA_ROLE}",
     **{role: f"rule:{role}" for role in _ROLES},
 }
 

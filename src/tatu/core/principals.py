@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tatu.core import accounts
+from tatu.core import accounts, own
 from tatu.core.identity import Role
 
 
@@ -40,7 +40,7 @@ class RoleMap:
 
     accounts: Mapping[str, str] = field(default_factory=dict)
     without_account: frozenset[str] = frozenset(
-        {"reader", "service", "tatu-inventory", "tatu-vendordata"}
+        {"reader", "service", own.INVENTORY_ROLE, own.VENDORDATA_ROLE}
     )
     sudo: frozenset[str] = frozenset({"admin"})
 

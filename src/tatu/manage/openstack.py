@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tatu import bootstrap
+from tatu.core import own
 from tatu.core.errors import Malformed, Unavailable
 
 if TYPE_CHECKING:
     from tatu.bootstrap import Registered
 
-TATU = "tatu"
-NOVA = "tatu-vendordata"
-KEYS_PROJECT = "tatu-keys"
 _MODE = 0o600
 
 Sections = Mapping[str, Mapping[str, str]]
@@ -71,8 +69,8 @@ def _register(parsed: argparse.Namespace) -> int:
     if url.scheme not in {"http", "https"} or not url.hostname:
         raise Malformed("--endpoint is an http(s) URL")
     known = {
-        TATU: _password(parsed.tatu_file, "identity_keystone"),
-        NOVA: _password(parsed.nova_file, "vendordata_dynamic_auth"),
+        own.USER: _password(parsed.tatu_file, "identity_keystone"),
+        own.VENDORDATA_USER: _password(parsed.nova_file, "vendordata_dynamic_auth"),
     }
     for file in (parsed.tatu_file, parsed.nova_file):
         _check_writable(file.parent)
@@ -92,7 +90,7 @@ def _register(parsed: argparse.Namespace) -> int:
             print(
                 f"the catalog has no {service}: no [{section}] written. Register again when it has"
             )
-    unknown = {TATU: parsed.tatu_file, NOVA: parsed.nova_file}
+    unknown = {own.USER: parsed.tatu_file, own.VENDORDATA_USER: parsed.nova_file}
     for user in done.passwords:
         del unknown[user]
     for user, file in unknown.items():
@@ -107,8 +105,8 @@ def _keep(done: "Registered", parsed: argparse.Namespace) -> None:
     for change in done.changes:
         print(f"made {change}")
     for user, file, sections in (
-        (TATU, parsed.tatu_file, _for_tatu(done, parsed)),
-        (NOVA, parsed.nova_file, _for_nova(done, parsed)),
+        (own.USER, parsed.tatu_file, _for_tatu(done, parsed)),
+        (own.VENDORDATA_USER, parsed.nova_file, _for_nova(done, parsed)),
     ):
         if user in done.passwords:
             _write(file, sections)
@@ -118,8 +116,8 @@ def _keep(done: "Registered", parsed: argparse.Namespace) -> None:
 def _for_tatu(done: "Registered", parsed: argparse.Namespace) -> Sections:
     user = {
         "auth_url": done.auth_url,
-        "username": TATU,
-        "password": done.passwords.get(TATU, ""),
+        "username": own.USER,
+        "password": done.passwords.get(own.USER, ""),
     }
     domain = {"user_domain_name": parsed.domain}
     in_project = {"project_name": parsed.project, "project_domain_name": parsed.domain}
@@ -148,7 +146,7 @@ def _for_tatu(done: "Registered", parsed: argparse.Namespace) -> Sections:
             "auth_type": "keystone_password",
             **user,
             **domain,
-            "project_name": KEYS_PROJECT,
+            "project_name": own.KEYS_PROJECT,
             "project_domain_name": parsed.domain,
         }
         sections["barbican"] = {
@@ -163,8 +161,8 @@ def _for_nova(done: "Registered", parsed: argparse.Namespace) -> Sections:
         "vendordata_dynamic_auth": {
             "auth_type": "password",
             "auth_url": done.auth_url,
-            "username": NOVA,
-            "password": done.passwords.get(NOVA, ""),
+            "username": own.VENDORDATA_USER,
+            "password": done.passwords.get(own.VENDORDATA_USER, ""),
             "user_domain_name": parsed.domain,
             "project_name": parsed.project,
             "project_domain_name": parsed.domain,

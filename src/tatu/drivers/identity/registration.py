@@ -19,15 +19,10 @@ from keystoneauth1.session import Session
 from openstack import connect
 from openstack import exceptions as sdk_errors
 
+from tatu.core import own
 from tatu.core.errors import Denied, Malformed, Unavailable
 
-SERVICE = "tatu"
 SERVICE_TYPE = "ssh"
-VENDORDATA_USER = VENDORDATA_ROLE = "tatu-vendordata"
-INVENTORY_ROLE = "tatu-inventory"
-KEYS_PROJECT = "tatu-keys"
-"""Of Tatu alone: any member of a project can read the secrets that Barbican keeps there."""
-
 MEMBER = "member"
 READER = "reader"
 INTERFACES = ("public", "internal", "admin")
@@ -113,13 +108,13 @@ class Registration:
 
     def _people(self, wanted: Wanted, domain: Any, users: Users) -> None:
         project = self._project(wanted.project, domain, "Users of the cloud's services")
-        tatu = self._user(SERVICE, domain, users)
+        tatu = self._user(own.USER, domain, users)
         self._system_role(tatu, self._role(READER))
-        self._inherited_role(tatu, self._role(INVENTORY_ROLE))
-        keys = self._project(KEYS_PROJECT, domain, "Keys of Tatu's authorities")
+        self._inherited_role(tatu, self._role(own.INVENTORY_ROLE))
+        keys = self._project(own.KEYS_PROJECT, domain, "Keys of Tatu's authorities")
         self._project_role(tatu, keys, self._role(MEMBER))
-        nova = self._user(VENDORDATA_USER, domain, users)
-        self._project_role(nova, project, self._role(VENDORDATA_ROLE))
+        nova = self._user(own.VENDORDATA_USER, domain, users)
+        self._project_role(nova, project, self._role(own.VENDORDATA_ROLE))
 
     def _services(self) -> frozenset[str]:
         found = {endpoint.service_id for endpoint in self._identity.endpoints()}
@@ -194,12 +189,12 @@ class Registration:
 
     def _service(self, wanted: Wanted) -> None:
         service = next(
-            (each for each in self._identity.services(type=SERVICE_TYPE) if each.name == SERVICE),
+            (each for each in self._identity.services(type=SERVICE_TYPE) if each.name == own.USER),
             None,
         ) or self._made(
-            f"service {SERVICE}",
+            f"service {own.USER}",
             self._identity.create_service(
-                name=SERVICE, type=SERVICE_TYPE, description="SSH certificates"
+                name=own.USER, type=SERVICE_TYPE, description="SSH certificates"
             ),
         )
         there = {
