@@ -40,7 +40,7 @@ def test_a_driver_needs_no_option_of_its_own():
 
 def test_what_a_drivers_library_reads_is_registered_after_the_drivers_own_options():
     def prepare(conf):
-        conf.register_opt(cfg.IntOpt("width", default=conf.mine.depth), group="library")
+        conf.register_opt(cfg.IntOpt("width", default=conf.mine.depth), group="codec")
 
     driver = Driver(
         section="mine",
@@ -52,7 +52,7 @@ def test_what_a_drivers_library_reads_is_registered_after_the_drivers_own_option
     conf([], default_config_files=[], default_config_dirs=[])
     for _ in range(2):  # the doors check the configuration before they build from it
         loading.register(driver, conf)
-    assert conf.library.width == 3
+    assert conf.codec.width == 3
 
 
 def test_a_value_that_is_wrong_is_told_when_the_driver_reads_it(tmp_path):

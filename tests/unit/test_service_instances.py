@@ -425,7 +425,7 @@ def test_a_holder_that_nobody_can_ask_about_keeps_its_name_and_another_is_admitt
 def test_the_token_of_the_originals_wire_tells_nothing_of_the_secret(deployment):
     boot(deployment)
     told = ask(deployment, legacy=True)
-    token = deployment.instances.legacy_token(told.admitted)
+    token = deployment.admissions.legacy_token(told.admitted)
 
     assert told.admitted.legacy
     assert len(token) == 32
@@ -443,7 +443,7 @@ def test_an_instance_that_both_wires_ask_for_keeps_one_epoch(deployment):
 def unproven(deployment, key, instance, project="blue"):
     """Enrol a key by the token of the original's wire."""
     found = ask(deployment, instance, project, legacy=True).admitted
-    token = deployment.instances.legacy_token(found)
+    token = deployment.admissions.legacy_token(found)
     return deployment.enrolment.redeem_legacy(
         [instance], token, key.public, scope=None, request_id="r"
     )

@@ -19,7 +19,7 @@ from tatu.core.errors import Conflict, Denied, Malformed, NotFound, Taken, Unava
 from tatu.core.host import Host
 from tatu.core.identity import Identity
 from tatu.ports import Clock, IdentityProvider, Instance, Inventory, KeyStore, Ledger, Snapshot
-from tatu.service.admission import BLOCKED, legacy_token_of, token_of
+from tatu.service.admission import BLOCKED, token_of
 from tatu.service.audit import append_some, event
 from tatu.service.authorities import Authorities
 from tatu.service.paging import every
@@ -121,10 +121,6 @@ class Instances:
             admitted=found if token else None,
             token=token,
         )
-
-    def legacy_token(self, found: Host) -> str:
-        """Return the token of a host on the original's wire. Raises `Unavailable`."""
-        return legacy_token_of(self.keystore, found)
 
     def refresh(self, instance_id: str, *, project: str = "", called: str = "") -> None:
         """Give an instance that is a host the names and addresses that it has now.

@@ -40,7 +40,7 @@ def create(call: Call, body: VendordataRequest) -> dict[str, Any]:
         raise scope.no_authority() from error
     token = {}
     if found.admitted is not None:
-        token = {"token": parts.instances.legacy_token(found.admitted)}
+        token = {"token": parts.admissions.legacy_token(found.admitted)}
         shown.link(call, "hosttokens", token["token"])
     told = statement.decode(parts.statements.newest(found.authority.id).statement)
     return {
