@@ -86,35 +86,37 @@ def authorize(
         if operation.rule is not None:
             parts.access.require(identity, operation.rule, path)
     except Denied:
-        _audit_denial(parts, operation, identity, req, identity.project)
+        if operation.audited:
+            audit_denial(
+                parts, identity, req, operation.name, identity.project, rule=operation.rule
+            )
         raise
     except NotFound:  # alike for what is foreign and what is absent (S10); no project sees it
-        _audit_denial(parts, operation, identity, req, None, wanted=path["authority"])
+        if operation.audited:
+            facts = {"rule": operation.rule, "wanted": path["authority"]}
+            audit_denial(parts, identity, req, operation.name, None, **facts)
         raise
 
 
-def _audit_denial(
+def audit_denial(
     parts: Parts,
-    operation: Operation,
     identity: Identity,
     req: Request,
+    subject: str,
     authority: str | None,
-    **facts: str,
+    **facts: str | None,
 ) -> None:
-    """Write down who was not let in, some times."""
-    if not operation.audited:
-        return
+    """Write down who was not let in, some times; `subject` is where."""
     denied = event(
         "request.denied",
         by=identity,
         at=parts.clock(),
-        subject=operation.name,
+        subject=subject,
         authority=authority,
         request_id=req.context.request_id,
-        rule=operation.rule,
         **facts,
     )
-    append_some(parts.ledger, denied, identity.issuer, identity.subject, operation.name)
+    append_some(parts.ledger, denied, identity.issuer, identity.subject, subject)
 
 
 def _answer(call: Call, operation: Operation, arguments: Mapping[str, Any]) -> None:

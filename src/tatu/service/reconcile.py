@@ -173,8 +173,7 @@ class Reconciliation:
 
         Of users only what the cloud says again is lost.
         """
-        found = [Loss(authority=h.authority, kind=h.kind, value=h.value) for h in held]
-        count = self._end(found, (), by)
+        count = self._end([_loss(each) for each in held], (), by)
         self.ledger.holds.release(held, self._event("brake.applied", by, len(held)))
         return count
 
@@ -186,10 +185,7 @@ class Reconciliation:
 
     def _judge(self, comparison: Comparison) -> _Verdict:
         now = self.clock()
-        standing = {
-            Loss(authority=held.authority, kind=held.kind, value=held.value): held
-            for held in self.held()
-        }
+        standing = {_loss(held): held for held in self.held()}
         mass = {kind: self._is_mass(comparison, kind) for kind in KINDS}
         new = sorted(comparison.losses - standing.keys())
         due = [
@@ -323,3 +319,7 @@ class Reconciliation:
 
     def _event(self, action: str, by: Identity | Actor, count: int) -> Event:
         return event(action, by=by, at=self.clock(), subject="brake", count=count)
+
+
+def _loss(held: Held) -> Loss:
+    return Loss(authority=held.authority, kind=held.kind, value=held.value)

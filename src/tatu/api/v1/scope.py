@@ -4,12 +4,12 @@ An id in a body must be the token's own (403), whether or not there is such a pr
 path that is another's is not there (404). Administrators may name other projects in both.
 """
 
+from tatu.api.endpoint import audit_denial
 from tatu.api.operation import Call
 from tatu.api.v1.door import Refused, refused
 from tatu.api.v1.ids import spellings, undashed
 from tatu.core.authority import Authority
 from tatu.core.errors import Denied
-from tatu.service.audit import append_some, event
 
 ALL_PROJECTS = "X-Auth-All-Projects"
 ONE_PROJECT = "X-Auth-Sudo-Project-Id"
@@ -41,17 +41,9 @@ def check_own(call: Call, project_id: str) -> None:
 
 def denied(call: Call, reason: str) -> Denied:
     """Return the refusal of what names somebody else's, written down some times."""
-    caller = call.caller
-    told = event(
-        "request.denied",
-        by=caller,
-        at=call.parts.clock(),
-        subject=f"{call.request.method} {call.request.uri_template}",
-        authority=caller.project,
-        request_id=call.request_id,
-        reason=reason,
-    )
-    append_some(call.parts.ledger, told, caller.issuer, caller.subject, told.subject)
+    caller, req = call.caller, call.request
+    where = f"{req.method} {req.uri_template}"
+    audit_denial(call.parts, caller, req, where, caller.project, reason=reason)
     return Denied(reason)
 
 
