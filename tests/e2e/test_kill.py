@@ -4,7 +4,6 @@ import base64
 import os
 import random
 import signal
-import threading
 import time
 from collections import Counter
 from http.client import HTTPConnection, HTTPException
@@ -18,6 +17,7 @@ from tatu.core.authority import Purpose
 from tatu.store import auditcopy, tables
 from tatu.store.certificates import BLOCK
 from tatu.store.ledger import SqlLedger
+from tests.fakes.threads import Crowd
 from tests.lab import databases
 from tests.lab.server import Deployment, ask, wait_until
 
@@ -28,10 +28,11 @@ REVOKED = 4
 """One in so many certificates is revoked as soon as it is there."""
 
 
-class Clients:
+class Clients(Crowd):
     """Threads that ask for certificates and revoke some; they remember what they were answered."""
 
     def __init__(self, processes, caller):
+        super().__init__(*range(CLIENTS))
         self.certificates = {}
         self.revoked = set()
         self.statuses = Counter()
@@ -39,21 +40,6 @@ class Clients:
         self._processes = processes
         self._caller = caller
         self._bodies = [caller.body() for _ in range(SUBJECT_KEYS)]
-        self._lock = threading.Lock()
-        self._stopped = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._run, args=(number,)) for number in range(CLIENTS)
-        ]
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join()
 
     def _run(self, number):
         process = self._processes[number % len(self._processes)]

@@ -4,7 +4,6 @@ import contextlib
 import os
 import resource
 import subprocess
-import threading
 from collections import Counter
 from http.client import HTTPConnection, HTTPException
 
@@ -12,36 +11,25 @@ import pytest
 
 from tatu.core import krl
 from tests.api.deployment import deployed, template
+from tests.fakes.threads import Crowd
 from tests.lab import databases
 from tests.lab.server import Deployment, ask, wait_until
 
 CLIENTS = 3
 
 
-class Load:
+class Load(Crowd):
     """Threads that ask for certificates without a pause; they remember every answer."""
 
     def __init__(self, process, caller):
+        super().__init__(*range(CLIENTS))
         self.certificates = {}
         self.problems = Counter()
         self.failures = []
         self._process = process
         self._caller = caller
-        self._lock = threading.Lock()
-        self._stopped = threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(CLIENTS)]
 
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self):
+    def _run(self, number):
         connection = HTTPConnection("127.0.0.1", self._process.port, timeout=60)
         body = self._caller.body()
         try:

@@ -1,5 +1,7 @@
 """Wrapped secrets in memory."""
 
+import threading
+
 from tatu.core.errors import Conflict, NotFound, Unavailable
 from tatu.ports import Secrets
 
@@ -40,3 +42,15 @@ class FakeSecrets(Secrets):
     def _check(self) -> None:
         if self.out:
             raise Unavailable("the ledger does not answer")
+
+
+class SlowSecrets(FakeSecrets):
+    """Puts no secret before somebody else puts one, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._barrier = threading.Barrier(2)
+
+    def put(self, name: str, wrapped: bytes) -> None:
+        self._barrier.wait(timeout=10)
+        super().put(name, wrapped)

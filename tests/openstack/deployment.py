@@ -12,6 +12,7 @@ import urllib.request
 
 from tatu.drivers.keystore import kek
 from tatu.manage.main import main as manage
+from tests.lab.openstack.nova import Vendordata
 from tests.lab.server import free_port
 
 START = 30
@@ -80,6 +81,13 @@ class Tatu:
     def vendordata_user(self):
         """What Nova asks for vendordata with."""
         return _section(self.nova_conf, "vendordata_dynamic_auth")
+
+    def vendordata(self, path, file=None):
+        """Return what Nova is to add to metadata: this deployment's answer, and a file's content."""
+        user = self.vendordata_user
+        return Vendordata(
+            url=f"{self.url}{path}", file=file, user=user["username"], password=user["password"]
+        )
 
     def manage(self, *words):
         """Run `tatu-manage`; it must succeed."""

@@ -18,7 +18,6 @@ from tatu.drivers import loading
 from tests.api.keys import ClientKey
 from tests.fakes.threads import together
 from tests.lab.openstack import guest
-from tests.lab.openstack.nova import Vendordata
 from tests.lab.openstack.site import REGION
 from tests.openstack.clouds import Cloud
 from tests.openstack.deployment import deployed
@@ -33,14 +32,7 @@ def tatu(compute_lab, tmp_path_factory):
     folder = tmp_path_factory.mktemp("inventory")
     with deployed(compute_lab, folder, "[authority]\ncreate_for_projects = true\n") as made:
         made.start()
-        user = made.vendordata_user
-        compute_lab.configure_vendordata(
-            Vendordata(
-                url=f"{made.url}/v2/vendordata/nova",
-                user=user["username"],
-                password=user["password"],
-            )
-        )
+        compute_lab.configure_vendordata(made.vendordata("/v2/vendordata/nova"))
         yield made
 
 

@@ -12,7 +12,6 @@ from tools import zipapp
 from tatu.client import ready
 from tests.fakes.instance import Instance, script_of
 from tests.lab.openstack import guest
-from tests.lab.openstack.nova import Vendordata
 from tests.openstack.deployment import deployed
 from tests.openstack.guides import ROOT, Somebody, administrator, blocks, sections
 
@@ -40,15 +39,7 @@ def tatu(compute_lab, agent, tmp_path_factory):
         words = (f"--agent-url={AGENT}", f"--agent={agent}", "--account=member")
         with static.open("w") as out, contextlib.redirect_stdout(out):
             made.manage("vendordata", "static", *words)
-        user = made.vendordata_user
-        compute_lab.configure_vendordata(
-            Vendordata(
-                url=f"{made.url}/v2/vendordata/nova",
-                file=static,
-                user=user["username"],
-                password=user["password"],
-            )
-        )
+        compute_lab.configure_vendordata(made.vendordata("/v2/vendordata/nova", static))
         yield made
 
 

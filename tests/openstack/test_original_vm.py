@@ -8,7 +8,6 @@ import pytest
 from tests.fakes.original.client import OriginalClient
 from tests.fakes.original.machine import Machine, keygen
 from tests.lab.openstack import guest
-from tests.lab.openstack.nova import Vendordata
 from tests.lab.openstack.site import REGION
 from tests.openstack.clouds import Cloud
 from tests.openstack.deployment import deployed
@@ -21,14 +20,7 @@ def tatu(compute_lab, tmp_path_factory):
     """A deployment that Nova asks by the original's path."""
     with deployed(compute_lab, tmp_path_factory.mktemp("original"), SETTINGS) as made:
         made.start()
-        user = made.vendordata_user
-        compute_lab.configure_vendordata(
-            Vendordata(
-                url=f"{made.url}/v1/novavendordata",
-                user=user["username"],
-                password=user["password"],
-            )
-        )
+        compute_lab.configure_vendordata(made.vendordata("/v1/novavendordata"))
         yield made
 
 

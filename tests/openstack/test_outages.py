@@ -9,7 +9,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
@@ -23,6 +23,7 @@ from tatu.core.sshsig import Namespace
 from tatu.ports import CertificateFilter
 from tatu.service.paging import every
 from tests.api.keys import ClientKey
+from tests.fakes.threads import Crowd
 from tests.lab import databases
 from tests.lab.server import wait_until
 from tests.openstack.clouds import Cloud
@@ -184,28 +185,15 @@ def ledger(world):
     opened.close()
 
 
-@dataclass
-class Load:
+class Load(Crowd):
     """Clients that ask for certificates, revoke some, and read what hosts read; they remember it."""
 
-    members: list
-    issued: dict = field(default_factory=dict)
-    revoked: set = field(default_factory=set)
-    answers: Counter = field(default_factory=Counter)
-    failures: list = field(default_factory=list)
-
-    def __enter__(self):
-        self._lock = threading.Lock()
-        self._stopped = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(m,)) for m in self.members]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join()
+    def __init__(self, members):
+        super().__init__(*members)
+        self.issued = {}
+        self.revoked = set()
+        self.answers = Counter()
+        self.failures = []
 
     def _run(self, member):
         number = 0

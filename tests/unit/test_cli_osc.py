@@ -1,11 +1,9 @@
 """`openstack ssh …`: where Tatu is, who we are there, and what is asked for it."""
 
 import argparse
-import http.server
 import json
 import subprocess
 import sys
-import threading
 import time
 import tomllib
 from pathlib import Path
@@ -22,6 +20,7 @@ from tatu.client import refresh
 from tatu.client.openstack import OpenStackConnection, Place
 from tatu.client.ready import Ready
 from tatu.core.errors import Conflict, Denied, Malformed, NotFound, Unauthenticated
+from tests.fakes.http import FakeHttp
 
 # osc_lib warns of a module of its own when it is imported
 pytestmark = pytest.mark.filterwarnings("ignore:The osc_lib.version module is deprecated")
@@ -31,7 +30,7 @@ USERS = {"u-1": "alice", "u-2": "bob", "u-3": "carol", "u-4": "carol", "u-5": "u
 PROJECTS = {"p-1": "blue", "p-2": "green"}
 
 
-class FakeCloud:
+class FakeCloud(FakeHttp):
     """Keystone under /identity and Tatu under /ssh, which remember what they were asked."""
 
     def __init__(self):
@@ -41,36 +40,12 @@ class FakeCloud:
         self.forbidden = False
         self.refused = False
         self.project = {"id": "p-1", "name": "blue"}
-        fake = self
+        super().__init__()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def handle_any(self):
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                fake.asked.append(
-                    (self.command, self.path, self.headers.get("X-Auth-Token"), self.headers)
-                )
-                status, headers, answer = fake.answer(self.command, urlsplit(self.path))
-                body = json.dumps(answer).encode()
-                self.send_response(status)
-                for name, value in {**headers, "Content-Length": len(body)}.items():
-                    self.send_header(name, str(value))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_GET = do_POST = handle_any  # noqa: N815 -- the library's names
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
-        self.thread.start()
-
-    def stop(self):
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
+    def respond(self, method, path, headers, body):
+        self.asked.append((method, path, headers.get("X-Auth-Token"), headers))
+        status, told, answer = self.answer(method, urlsplit(path))
+        return status, told, json.dumps(answer).encode()
 
     def paths(self):
         return [path for _, path, _, _ in self.asked]

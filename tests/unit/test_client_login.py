@@ -1,8 +1,6 @@
 """Signing in to servers, the malicious included: what we sign, and what we make of their answers."""
 
-import http.server
 import json
-import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,6 +15,7 @@ from tatu.client.state import Session
 from tatu.core import errors
 from tatu.core.challenge import SignInPurpose
 from tatu.core.sshsig import Namespace, SshSignature
+from tests.fakes.http import FakeHttp
 
 IDENTITY = {
     "issuer": "local", "subject": "u-1", "name": "alice", "project": "p-1", "roles": [],
@@ -24,41 +23,18 @@ IDENTITY = {
 }  # fmt: skip
 
 
-class FakeServer:
+class FakeServer(FakeHttp):
     """Answers what it was told to, and remembers what it was asked."""
 
     def __init__(self):
         self.answers = {}
         self.asked = []
         self.changes = {}
-        fake = self
+        super().__init__()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def handle_any(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                fake.asked.append((self.command, self.path, dict(self.headers), body))
-                status, headers, answer = fake.answer(self.command, self.path, body)
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            do_GET = do_POST = do_DELETE = handle_any  # noqa: N815 -- the library's names
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
-        self.thread.start()
-
-    def stop(self):
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
+    def respond(self, method, path, headers, body):
+        self.asked.append((method, path, dict(headers), body))
+        return self.answer(method, path, body)
 
     def paths(self):
         return [path for _, path, _, _ in self.asked]

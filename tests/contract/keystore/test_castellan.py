@@ -20,7 +20,8 @@ from tatu.core.errors import Malformed, Unavailable
 from tatu.drivers import loading
 from tatu.drivers.keystore.castellan import Castellan
 from tests.fakes.key_manager import FakeKeyManager
-from tests.fakes.secrets import FakeSecrets
+from tests.fakes.secrets import FakeSecrets, SlowSecrets
+from tests.fakes.threads import together
 
 FAKE = "backend = tests.fakes.key_manager.FakeKeyManager\n"
 BARBICAN = """\
@@ -148,25 +149,9 @@ def test_a_deleted_key_is_gone_from_the_key_manager(manager, store):
 
 
 def test_processes_that_make_one_secret_at_once_agree_and_leave_one_object(manager):
-    class Slow(FakeSecrets):
-        def __init__(self):
-            super().__init__()
-            self.barrier = threading.Barrier(2)
-
-        def put(self, name, wrapped):
-            self.barrier.wait(timeout=10)
-            super().put(name, wrapped)
-
-    secrets, found = Slow(), []
+    secrets = SlowSecrets()
     stores = [castellan(manager, secrets) for _ in range(2)]
-    threads = [
-        threading.Thread(target=lambda store=store: found.append(store.secret("x")))
-        for store in stores
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    found = together(2, lambda at: stores[at].secret("x"))
     assert len(found) == 2
     assert len(set(found)) == 1
     assert list(manager.objects) == [secrets.kept["castellan:secret:x"].decode()]

@@ -19,7 +19,8 @@ from tatu.drivers.keystore.envelope import Envelope
 from tatu.drivers.keystore.kek import Keks
 from tatu.drivers.keystore.local import Local
 from tatu.drivers.keystore.signers import Signers, encode
-from tests.fakes.secrets import FakeSecrets
+from tests.fakes.secrets import FakeSecrets, SlowSecrets
+from tests.fakes.threads import together
 
 
 def line():
@@ -105,25 +106,9 @@ def test_rewrapping_touches_nothing_that_is_not_the_key_stores():
 
 
 def test_processes_that_make_one_secret_at_once_agree_on_it():
-    class Slow(FakeSecrets):
-        def __init__(self):
-            super().__init__()
-            self.barrier = threading.Barrier(2)
-
-        def put(self, name, wrapped):
-            self.barrier.wait(timeout=10)
-            super().put(name, wrapped)
-
-    secrets, own, found = Slow(), line(), []
+    secrets, own = SlowSecrets(), line()
     stores = [local(secrets, own) for _ in range(2)]
-    threads = [
-        threading.Thread(target=lambda store=store: found.append(store.secret("x")))
-        for store in stores
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    found = together(2, lambda at: stores[at].secret("x"))
     assert len(found) == 2
     assert len(set(found)) == 1
 
