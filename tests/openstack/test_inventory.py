@@ -328,3 +328,51 @@ def test_guests_that_ask_at_once_get_one_token_each(compute_lab, tatu, tenant):
     found = together(8, lambda n: told(compute_lab, servers[n % 4]))
     assert time.monotonic() - began < 60
     assert len({each["token"] for each in found}) == 4
+
+
+def revoked(lab, tatu, server):
+    """Whether each certificate that a host ever had is revoked."""
+    request = urllib.request.Request(
+        f"{tatu.url}/v2/host-certificates?host={server.id}",
+        headers={"X-Auth-Token": lab.session().get_token()},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        found = json.load(answer)["items"]
+    assert found
+    return all("revoked_at" in each for each in found)
+
+
+def test_what_nova_and_neutron_tell_is_followed_by_the_worker(compute_lab, tatu, tenant):
+    """By their own notifications: nobody asks for vendordata meanwhile."""
+    one, two = tenant.boot("first"), tenant.boot("second")
+    floating = tenant.float(one)
+    address = floating.floating_ip_address
+    assert address in enrol(tatu, told(compute_lab, one), ClientKey())
+    enrol(tatu, told(compute_lab, two), ClientKey())
+    compute = tenant.sdk.compute
+
+    def names(server):
+        return principals(compute_lab, tatu, tenant.project, server)
+
+    tatu.start("worker")
+    try:
+        tenant.float(two, floating)
+        tatu.wait(lambda: address in names(two) and address not in names(one), "worker", 60)
+        assert revoked(compute_lab, tatu, one)
+        assert not revoked(compute_lab, tatu, two)
+
+        renamed = {"server": {"hostname": "renamed"}}
+        assert compute.put(f"/servers/{one.id}", json=renamed, microversion="2.90").ok
+        tatu.wait(lambda: "renamed" in names(one), "worker", 60)
+        image = guest.image(tenant.admin)
+        rebuilt = {"rebuild": {"imageRef": getattr(image, "id", image), "hostname": "rebuilt"}}
+        path = f"/servers/{two.id}/action"
+        assert compute.post(path, json=rebuilt, microversion="2.90").ok
+        tatu.wait(lambda: "rebuilt" in names(two), "worker", 60)
+        assert revoked(compute_lab, tatu, two)
+
+        guest.delete(tenant.sdk, one)
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            tatu.wait(lambda: not names(one), "worker", 60)
+    finally:
+        tatu.stop("worker")

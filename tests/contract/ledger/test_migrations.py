@@ -121,6 +121,7 @@ ROWS = {
         ("holds", {"authority": "blue", "kind": "user", "value": "u1", "since": 1}),
         ("leases", {"name": "reconcile", "holder": "one", "until": 2}),
     ),
+    "0003": (("nonces", {"nonce": "0" * 64, "until": 2}),),
 }
 
 

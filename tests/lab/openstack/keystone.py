@@ -1,6 +1,7 @@
 """Keystone on SQLite, with its events on the bus."""
 
 import base64
+import collections
 import contextlib
 import secrets
 import sqlite3
@@ -67,12 +68,35 @@ def service(site, processes, *, notification_format, token_expiration, cached):
         server.stop()
         with contextlib.closing(sqlite3.connect(home / "keystone.db")) as database:
             database.execute("PRAGMA journal_mode=WAL")  # readers need not wait for writers
+            _cascade(database)
         (home / "keystone.db").rename(folder / "keystone.db")
 
-    templates.copy("keystone", make, home, _make_accounts, SERVICES)
+    templates.copy("keystone", make, home, _cascade, _make_accounts, SERVICES)
     with contextlib.closing(sqlite3.connect(home / "keystone.db")) as database, database:
         database.execute("UPDATE endpoint SET url = ?", (site.keystone_url,))
     return server
+
+
+def _cascade(database):
+    """Have the database delete what its foreign keys say goes with a row.
+
+    SQLite does so only when a connection asks, and Keystone's does not: the roles of a deleted
+    application credential would be those of the next one, which gets its number.
+    """
+    for (table,) in database.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table'"
+    ).fetchall():
+        wheres = collections.defaultdict(list)
+        for number, _, parent, column, key, _, on_delete, _ in database.execute(
+            f'PRAGMA foreign_key_list("{table}")'
+        ).fetchall():
+            if on_delete == "CASCADE":
+                wheres[number, parent].append(f'"{column}" = OLD."{key}"')
+        for (number, parent), where in wheres.items():
+            database.execute(
+                f'CREATE TRIGGER "cascade_{table}_{number}" AFTER DELETE ON "{parent}" '
+                f'BEGIN DELETE FROM "{table}" WHERE {" AND ".join(where)}; END'
+            )
 
 
 def admin(site):
