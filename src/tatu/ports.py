@@ -603,6 +603,18 @@ class Publication:
     expires_at: datetime
 
 
+@dataclass(frozen=True, kw_only=True)
+class NewestVersion:
+    """The newest publication of an authority (0: none yet), and what it would say now.
+
+    It says all there is when `published`, its own revision, is the authority's `revision`.
+    """
+
+    version: int
+    published: int
+    revision: int
+
+
 class Publications(Protocol):
     """KRLs and statements as they were signed: every process serves the same bytes."""
 
@@ -622,6 +634,10 @@ class Publications(Protocol):
     @abstractmethod
     def revision(self, authority_id: str) -> int:
         """Return the authority's revision, uncached and cheap."""
+
+    @abstractmethod
+    def versions(self, authorities: Sequence[str]) -> Mapping[str, NewestVersion]:
+        """Return how far each authority is, uncached and cheap; what is none is left out."""
 
     @abstractmethod
     def krl(self, authority_id: str, version: int) -> bytes:

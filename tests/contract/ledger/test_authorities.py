@@ -8,7 +8,7 @@ import pytest
 from tatu.core import losses
 from tatu.core.authority import KeyState, Profile, Purpose
 from tatu.core.errors import Conflict, NotFound, PermissionEnded
-from tatu.ports import Publication
+from tatu.ports import NewestVersion, Publication
 from tests.contract.ledger.material import (
     NOW,
     authority,
@@ -156,3 +156,16 @@ def test_a_krl_of_a_megabyte_is_kept(blue):
     krl = bytes(range(256)) * 4096
     blue.publications.store(publication(1), krl, after=0)
     assert krl == blue.publications.krl("blue", 1)
+
+
+def test_how_far_authorities_are_is_told_of_those_that_there_are(blue):
+    blue.authorities.create(authority("red"), event())
+    blue.publications.store(publication(1), b"krl", after=0)
+    blue.publications.store(publication(7), None, after=1)
+    blue.authorities.change_profile("blue", Profile(), event())
+    asked = ["blue", "red", "absent", *(f"x{number}" for number in range(1000))]
+    assert {
+        "blue": NewestVersion(version=7, published=0, revision=1),
+        "red": NewestVersion(version=0, published=0, revision=0),
+    } == blue.publications.versions(asked)
+    assert blue.publications.versions([]) == {}
