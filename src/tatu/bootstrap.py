@@ -214,6 +214,8 @@ def build(config: Config, ledger: Ledger) -> Application:
         role_map=config.role_map,
         settings=statements.Settings(
             lifetime=config.statement.lifetime,
+            end_at_expiry=config.statement.end_at_expiry,
+            break_glass=config.statement.break_glass,
             freshness=config.statement.freshness,
             minimum_agent_version=config.statement.minimum_agent_version,
             lockdown=config.statement.lockdown,

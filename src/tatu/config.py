@@ -17,9 +17,10 @@ from oslo_config import cfg
 from tatu.core import accounts, host, lint
 from tatu.core.authority import MAX_HOST_VALIDITY, KeyAlgorithm, Profile, Purpose
 from tatu.core.errors import Malformed
+from tatu.core.keys import PublicKey
 from tatu.core.policy import Network, network
 from tatu.core.principals import RoleMap
-from tatu.core.statement import MAX_LIFETIME, Freshness, FreshnessPolicy
+from tatu.core.statement import MAX_LIFETIME, BreakGlass, Freshness, FreshnessPolicy
 
 _ALGORITHMS = [str(algorithm) for algorithm in KeyAlgorithm]
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -82,6 +83,7 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
             ("sign_in_address", 600, "Sign-ins from an address"),
             ("enrolment_host", 30, "Enrolments of a host that proved itself"),
             ("enrolment_address", 600, "Enrolments from an address"),
+            ("requests_host", 600, "Requests that an enrolled host signed"),
             ("revoked_keys_address", 6000, "Revocation lists of /noauth, to an address"),
             ("denied_address", 600, "Tokens that Keystone refused, from an address"),
             ("certificates_account", 6000, "Certificates of a user"),
@@ -222,6 +224,12 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
             max=int(MAX_HOST_VALIDITY.total_seconds()),
             help="Seconds that a host certificate is valid; for new authorities.",
         ),
+        cfg.BoolOpt(
+            "pam_sudo",
+            default=_DEFAULTS.pam_sudo,
+            help="Whether sudo asks for a proof by the key of the certificate that opened the"
+            " session, which `tatu ssh` gives; otherwise it asks nothing. For new authorities.",
+        ),
         cfg.StrOpt(
             "dns_suffix",
             default="",
@@ -282,6 +290,22 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
             help="What a host does that has had no fresh statement for freshness_max_age.",
         ),
         cfg.IntOpt("freshness_max_age", default=_HOUR, min=60, help="Seconds."),
+        cfg.BoolOpt(
+            "end_at_expiry",
+            default=False,
+            help="End sessions when the certificate expires that opened them.",
+        ),
+        cfg.StrOpt(
+            "break_glass_authorities",
+            help="File with the public keys, one a line, whose certificates open"
+            " break_glass_account on every host, even when all of Tatu is away (`tatu-manage"
+            " breakglass`). Their private halves belong on no machine of this deployment.",
+        ),
+        cfg.StrOpt(
+            "break_glass_account",
+            default="breakglass",
+            help="The account that they open; no role opens it.",
+        ),
         cfg.StrOpt(
             "minimum_agent_version", default="0", help="Agents below say that they are too old."
         ),
@@ -336,6 +360,8 @@ class Statements:
     """How statements to hosts are made."""
 
     lifetime: timedelta
+    end_at_expiry: bool
+    break_glass: BreakGlass | None
     freshness: Freshness
     minimum_agent_version: str
     lockdown: bool
@@ -472,6 +498,7 @@ def _of_directories(conf: cfg.ConfigOpts) -> list[Path]:
 
 
 def _parsed(conf: cfg.ConfigOpts) -> Config:
+    reserved = frozenset((*conf.limits.reserved_accounts, conf.statement.break_glass_account))
     return Config(
         conf=conf,
         api_endpoint=_endpoint(conf.api_endpoint or ""),
@@ -505,9 +532,9 @@ def _parsed(conf: cfg.ConfigOpts) -> Config:
         limits=lint.Limits(
             max_user_validity=timedelta(seconds=conf.limits.max_user_validity),
             max_host_validity=timedelta(seconds=conf.limits.max_host_validity),
-            reserved=accounts.RESERVED_ACCOUNTS | frozenset(conf.limits.reserved_accounts),
+            reserved=accounts.RESERVED_ACCOUNTS | reserved,
         ),
-        role_map=_role_map(conf.roles),
+        role_map=_role_map(conf.roles, reserved),
         statement=_statement(conf.statement),
     )
 
@@ -567,6 +594,7 @@ def _authority(section: cfg.ConfigOpts.GroupAttr) -> NewAuthorities:
         user_validity=timedelta(seconds=section.user_validity),
         max_user_validity=timedelta(seconds=section.max_user_validity),
         host_validity=timedelta(seconds=section.host_validity),
+        pam_sudo=section.pam_sudo,
     )
     if profile.user_validity > profile.max_user_validity:
         raise ValueError("[authority] user_validity is over max_user_validity")
@@ -579,16 +607,19 @@ def _authority(section: cfg.ConfigOpts.GroupAttr) -> NewAuthorities:
     )
 
 
-def _role_map(section: cfg.ConfigOpts.GroupAttr) -> RoleMap:
+def _role_map(section: cfg.ConfigOpts.GroupAttr, reserved: frozenset[str]) -> RoleMap:
     for role, account in section.accounts.items():
         if reason := accounts.refusal(account):
             raise ValueError(f"[roles] accounts: {role}:{account}: {reason}")
+        if account in reserved:
+            raise ValueError(f"[roles] accounts: {role}:{account}: it is reserved")
     if len(set(section.accounts.values())) < len(section.accounts):
         raise ValueError("[roles] accounts: two roles would share an account")
     return RoleMap(
         accounts=dict(section.accounts),
         without_account=frozenset(section.without_account),
         sudo=frozenset(section.sudo),
+        reserved=reserved,
     )
 
 
@@ -601,4 +632,22 @@ def _statement(section: cfg.ConfigOpts.GroupAttr) -> Statements:
         ),
         minimum_agent_version=section.minimum_agent_version,
         lockdown=section.lockdown,
+        end_at_expiry=section.end_at_expiry,
+        break_glass=_break_glass(section),
     )
+
+
+def _break_glass(section: cfg.ConfigOpts.GroupAttr) -> BreakGlass | None:
+    file, account = section.break_glass_authorities, section.break_glass_account
+    if reason := accounts.refusal(account):
+        raise ValueError(f"[statement] break_glass_account: {reason}")
+    if not file:
+        return None
+    try:
+        lines = Path(file).read_text().splitlines()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"[statement] break_glass_authorities: {file}: {error}") from error
+    keys = tuple(PublicKey.parse(line) for line in lines if line.strip())
+    if not keys or len(set(keys)) < len(keys):
+        raise ValueError(f"[statement] break_glass_authorities: {file} has no key, or one twice")
+    return BreakGlass(authorities=keys, account=account)

@@ -102,6 +102,8 @@ class Deployment:
             settings=replace(
                 statements.Settings(
                     lifetime=timedelta(minutes=10),
+                    end_at_expiry=False,
+                    break_glass=None,
                     freshness=Freshness(policy=FreshnessPolicy.WARN, max_age_seconds=3600),
                     minimum_agent_version="0",
                     lockdown=False,

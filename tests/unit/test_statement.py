@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from tatu.core import statement
 from tatu.core.errors import Denied, Malformed
-from tatu.core.statement import Freshness, FreshnessPolicy, Reason, Receiver, Refused, Statement
+from tatu.core.statement import (
+    BreakGlass,
+    Freshness,
+    FreshnessPolicy,
+    Reason,
+    Receiver,
+    Refused,
+    Statement,
+)
 from tests.vectors import keys, make_statements
 
 FOLDER = Path(__file__).parents[1] / "vectors" / "statement"
@@ -32,6 +40,9 @@ USUAL = Statement(
     statement_keys=(keys.ECDSA_384, keys.ECDSA_521),
     accounts={"member": ("member", "é"), "admin": ("admin",)},
     sudo=("admin",),
+    pam_sudo=False,
+    end_at_expiry=True,
+    break_glass=BreakGlass(authorities=(keys.SK_ED25519,), account="breakglass"),
     freshness=Freshness(policy=FreshnessPolicy.REFUSE_NEW_LOGINS, max_age_seconds=3600),
     minimum_agent_version="0.1.0",
     lockdown=False,
@@ -99,6 +110,13 @@ def test_the_digest_names_the_very_bytes_of_a_list():
         ({"statement_keys": (keys.RSA,)}, "one purpose"),
         ({"sudo": ("root",)}, "sudo"),
         ({"accounts": {"admin": ("admin,root",)}}, "principals"),
+        ({"break_glass": BreakGlass(authorities=(), account="b")}, "break-glass"),
+        ({"break_glass": BreakGlass(authorities=(keys.SK_ED25519,), account="B")}, "break-glass"),
+        (
+            {"break_glass": BreakGlass(authorities=(keys.SK_ED25519,), account="admin")},
+            "break-glass",
+        ),
+        ({"break_glass": BreakGlass(authorities=(keys.RSA,), account="b")}, "one purpose"),
         ({"accounts": {f"a{n}": ("x",) for n in range(513)}, "sudo": ()}, "accounts"),
     ],
 )

@@ -9,13 +9,14 @@ from pathlib import Path
 
 TARGET = Path(__file__).parent / "statement"
 
-USER, HOST, CURRENT, NEXT = (
+USER, HOST, CURRENT, NEXT, OFFLINE = (
     f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{end}"
     for end in (
         "H9pO5pz22JZEasoS2LEWWvJiUYI9M6l1uZc31FGYMXa",
         "PleC1y31iWHBes0JxfJOjcuRQGPYx/v8iaFsM7/bspD",
         "BusNLOdOqALj/q6RS7ELO3WGbJkY+s1VfDCl0CS71kl",
         "G215AuoVC3FGCNntK+8bKpUEQ8H1W+XZ2rb+hnHOZ0h",
+        "Fg6y+tpsZQgiaP8VgR+39RKKLLWiNQlk9xuWlKFCILR",
     )
 )
 RECEIVER = {"deployment": "https://tatu.example", "authority": "blue", "host": "db-1"}
@@ -35,6 +36,9 @@ USUAL = {
     "statement_keys": [CURRENT, NEXT],
     "accounts": {"admin": ["admin"], "member": ["alice@example", "member", "é"]},
     "sudo": ["admin"],
+    "pam_sudo": True,
+    "end_at_expiry": False,
+    "break_glass": {"authorities": [OFFLINE], "account": "breakglass"},
     "freshness": {"policy": "warn", "max_age_seconds": 3600},
     "minimum_agent_version": "0.1",
     "lockdown": False,
@@ -63,6 +67,7 @@ RULES = {
     "for-every-host": ({"host": "*"}, LAST, "accepted"),
     "same-krl": ({}, LAST | {"krl_version": NOON - 1000}, "accepted"),
     "new-statement-keys": ({"statement_keys": [NEXT]}, LAST, "accepted"),
+    "without-break-glass": ({"break_glass": None}, LAST, "accepted"),
     "without-host-authorities": ({"host_authorities": []}, LAST, "accepted"),
     "without-sudo-from-the-first": ({"sudo": []}, None, "accepted"),
     "still-without-sudo": ({"sudo": []}, LAST | {"sudo": []}, "accepted"),
@@ -170,6 +175,24 @@ MALFORMED = {
                 {"policy": "off", "max_age_seconds": 1},
                 {"policy": "warn", "max_age_seconds": 0},
                 {"policy": "warn"},
+            ),
+            "pam_sudo": (1, "true", None),
+            "end_at_expiry": (0, "false", None),
+            "break_glass": (
+                {},
+                [],
+                False,
+                {"authorities": [OFFLINE]},
+                {"account": "breakglass"},
+                {"authorities": [OFFLINE], "account": "breakglass", "x": 1},
+                {"authorities": [], "account": "breakglass"},
+                {"authorities": OFFLINE, "account": "breakglass"},
+                {"authorities": [USER], "account": "breakglass"},
+                {"authorities": [OFFLINE, OFFLINE], "account": "breakglass"},
+                {"authorities": [OFFLINE], "account": "admin"},
+                {"authorities": [OFFLINE], "account": ""},
+                {"authorities": [OFFLINE], "account": "../root"},
+                {"authorities": [OFFLINE], "account": None},
             ),
             "minimum_agent_version": ("", "1.", "v1", "1.0.0.0.0", "1.0\n", 1),
             "lockdown": (0, "false", None),

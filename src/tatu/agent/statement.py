@@ -36,6 +36,14 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True)
+class BreakGlass:
+    """Who gets in when nothing else does (S20): offline keys, and the account that they open."""
+
+    authorities: tuple[str, ...]
+    account: str
+
+
+@dataclass(frozen=True)
 class Statement:
     """All that a host obeys until `expires`; keys are lines without comment."""
 
@@ -52,6 +60,9 @@ class Statement:
     statement_keys: tuple[str, ...]
     accounts: dict[str, tuple[str, ...]]
     sudo: tuple[str, ...]
+    pam_sudo: bool
+    end_at_expiry: bool
+    break_glass: BreakGlass | None
     freshness_policy: str
     max_age: timedelta
     minimum_agent_version: tuple[int, ...]
@@ -85,6 +96,7 @@ def decode(data: bytes) -> Statement:
         raise Malformed(f"the statement's format is not {_FORMAT}")
     freshness = _Fields(fields.take("freshness", dict), "freshness")
     accounts = fields.take("accounts", dict)
+    offline = fields.optional("break_glass")
     statement = Statement(
         deployment=fields.matching("deployment", _ID),
         authority=fields.matching("authority", _ID),
@@ -99,6 +111,14 @@ def decode(data: bytes) -> Statement:
         statement_keys=fields.keys("statement_keys"),
         accounts={name: _texts(listed, "accounts") for name, listed in accounts.items()},
         sudo=_texts(fields.take("sudo", list), "sudo"),
+        pam_sudo=fields.take("pam_sudo", bool),
+        end_at_expiry=fields.take("end_at_expiry", bool),
+        break_glass=None
+        if offline is None
+        else BreakGlass(
+            authorities=offline.keys("authorities"),
+            account=offline.matching("account", _ACCOUNT),
+        ),
         freshness_policy=str(freshness.take("policy", str)),
         max_age=_seconds(freshness.number("max_age_seconds")),
         minimum_agent_version=numbers(fields.matching("minimum_agent_version", _AGENT_VERSION)),
@@ -106,13 +126,21 @@ def decode(data: bytes) -> Statement:
     )
     fields.end()
     freshness.end()
+    if offline:
+        offline.end()
     _check(statement)
     return statement
 
 
 def _check(statement: Statement) -> None:
     """Raise `Malformed` for what no statement may say."""
-    keys = (statement.user_authorities, statement.host_authorities, statement.statement_keys)
+    offline = statement.break_glass
+    keys = (
+        statement.user_authorities,
+        statement.host_authorities,
+        statement.statement_keys,
+        offline.authorities if offline else (),
+    )
     names = statement.accounts
     for rule, holds in (
         (
@@ -125,6 +153,10 @@ def _check(statement: Statement) -> None:
             and _distinct(key for listed in keys for key in listed),
         ),
         ("there is a statement key", statement.statement_keys),
+        (
+            "break-glass keys open one account that no role opens",
+            offline is None or (offline.authorities and offline.account not in names),
+        ),
         (
             "accounts and principals are names, each once",
             len(names) <= _MAX_ACCOUNTS and all(map(_is_account, names, names.values())),
@@ -235,6 +267,12 @@ class _Fields:
         if type(value) is not kind:
             raise Malformed(f"{self._what} has no {name} that is {kind.__name__}")
         return value
+
+    def optional(self, name: str) -> _Fields | None:
+        """Take an object, or null, which has to stand there."""
+        absent = name in self._left and self._left[name] is None
+        value = self._left.pop(name) if absent else self.take(name, dict)
+        return None if absent else _Fields(value, name)
 
     def matching(self, name: str, form: re.Pattern[str]) -> str:
         text = str(self.take(name, str))

@@ -36,6 +36,7 @@ class RoleMap:
 
     A role that `accounts` does not name opens the account of its own name, unless another is
     mapped to it by name; those in `without_account` open none; those in `sudo` may become root.
+    No role opens an account in `reserved`, besides those that systems have of their own.
     """
 
     accounts: Mapping[str, str] = field(default_factory=dict)
@@ -43,6 +44,7 @@ class RoleMap:
         {"reader", "service", own.INVENTORY_ROLE, own.VENDORDATA_ROLE}
     )
     sudo: frozenset[str] = frozenset({"admin"})
+    reserved: frozenset[str] = frozenset()
 
     def account(self, role_name: str) -> str:
         """Return the account that a role of this name would open."""
@@ -73,4 +75,6 @@ class RoleMap:
         claims = sum(target == account for target in self.accounts.values())
         if claims > 1 or holders > 1 or (claims and role.name not in self.accounts):
             return f"another role is mapped to the account {account!r} too"
+        if account in self.reserved:
+            return f"{account!r} is reserved by the configuration"
         return accounts.refusal(account)

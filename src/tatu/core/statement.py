@@ -54,12 +54,22 @@ class Freshness:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BreakGlass:
+    """Who gets in when nothing else does (S20): offline keys, and the one account they open."""
+
+    authorities: tuple[PublicKey, ...]
+    account: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Statement:
     """All that a host obeys until `expires`; making one raises ValueError for what none may say.
 
     `host` is a host's id, or `*` for every host of the authority. `accounts` gives the principals
     that open each managed account; `sudo` names those of the accounts that may become root.
     `statement_keys` are the current and the next key that statements are signed with.
+    With `pam_sudo` an account becomes root only by its certificate's key, with `end_at_expiry`
+    sessions end with their certificate.
     Without `lockdown` no statement leaves a host without accounts or user authorities.
     """
 
@@ -76,6 +86,9 @@ class Statement:
     statement_keys: tuple[PublicKey, ...]
     accounts: Mapping[str, tuple[str, ...]]
     sudo: tuple[str, ...]
+    pam_sudo: bool
+    end_at_expiry: bool
+    break_glass: BreakGlass | None
     freshness: Freshness
     minimum_agent_version: str
     lockdown: bool
@@ -93,6 +106,15 @@ class Statement:
             ("the digest is sha256:<hex>", _DIGEST.fullmatch(self.krl_digest)),
             ("a key stands once, for one purpose; the keys are few", self._keys_are_apart()),
             ("there is a statement key", self.statement_keys),
+            (
+                "break-glass keys open one account that no role opens",
+                self.break_glass is None
+                or (
+                    self.break_glass.authorities
+                    and ACCOUNT.fullmatch(self.break_glass.account)
+                    and self.break_glass.account not in self.accounts
+                ),
+            ),
             ("accounts and principals are names, each once", self._names_are_names()),
             (
                 "sudo names accounts, each once",
@@ -122,7 +144,8 @@ class Statement:
         return all(time.utcoffset() == timedelta() and not time.microsecond for time in times)
 
     def _keys_are_apart(self) -> bool:
-        sets = self.user_authorities, self.host_authorities, self.statement_keys
+        offline = self.break_glass.authorities if self.break_glass else ()
+        sets = self.user_authorities, self.host_authorities, self.statement_keys, offline
         return all(len(keys) <= _MAX_KEYS for keys in sets) and _distinct(
             key for keys in sets for key in keys
         )
@@ -179,6 +202,13 @@ def encode(statement: Statement) -> bytes:
         "statement_keys": [key.line for key in statement.statement_keys],
         "accounts": {account: list(names) for account, names in statement.accounts.items()},
         "sudo": list(statement.sudo),
+        "pam_sudo": statement.pam_sudo,
+        "end_at_expiry": statement.end_at_expiry,
+        "break_glass": statement.break_glass
+        and {
+            "authorities": [key.line for key in statement.break_glass.authorities],
+            "account": statement.break_glass.account,
+        },
         "freshness": {
             "policy": statement.freshness.policy,
             "max_age_seconds": statement.freshness.max_age_seconds,
@@ -206,6 +236,7 @@ def decode(data: bytes) -> Statement:
         raise Malformed(f"the statement's format is not {FORMAT}")
     freshness = _Fields(fields.take("freshness", dict), "freshness")
     accounts = fields.take("accounts", dict)
+    offline = fields.optional("break_glass")
     try:
         statement = Statement(
             deployment=fields.text("deployment"),
@@ -221,6 +252,13 @@ def decode(data: bytes) -> Statement:
             statement_keys=fields.keys("statement_keys"),
             accounts={name: _texts(listed, "accounts") for name, listed in accounts.items()},
             sudo=_texts(fields.take("sudo", list), "sudo"),
+            pam_sudo=fields.take("pam_sudo", bool),
+            end_at_expiry=fields.take("end_at_expiry", bool),
+            break_glass=None
+            if offline is None
+            else BreakGlass(
+                authorities=offline.keys("authorities"), account=offline.text("account")
+            ),
             freshness=Freshness(
                 policy=FreshnessPolicy(freshness.text("policy")),
                 max_age_seconds=freshness.number("max_age_seconds"),
@@ -234,6 +272,8 @@ def decode(data: bytes) -> Statement:
         raise Malformed(str(error)) from error
     fields.end()
     freshness.end()
+    if offline:
+        offline.end()
     if not canonical:
         raise Malformed("the statement is not in its canonical form")
     return statement
@@ -264,6 +304,12 @@ class _Fields:
         if type(value) is not kind:
             raise Malformed(f"{self._what} has no {name} that is {kind.__name__}")
         return value
+
+    def optional(self, name: str) -> "_Fields | None":
+        """Take an object, or null, which has to stand there."""
+        absent = name in self._left and self._left[name] is None
+        value = self._left.pop(name) if absent else self.take(name, dict)
+        return None if absent else _Fields(value, name)
 
     def text(self, name: str) -> str:
         """Take a text."""

@@ -20,7 +20,7 @@ from tatu.core.errors import Conflict, Gone, Unavailable
 from tatu.core.keys import PublicKey
 from tatu.core.krl import Krl, Serials
 from tatu.core.principals import RoleMap
-from tatu.core.statement import EVERY_HOST, Freshness, Statement
+from tatu.core.statement import EVERY_HOST, BreakGlass, Freshness, Statement
 from tatu.ports import Clock, IdentityProvider, KeyStore, Ledger, Publication, RevocationFacts
 from tatu.service import signing
 
@@ -37,6 +37,8 @@ class Settings:
     """
 
     lifetime: timedelta
+    end_at_expiry: bool
+    break_glass: BreakGlass | None
     freshness: Freshness
     minimum_agent_version: str
     lockdown: bool
@@ -158,6 +160,9 @@ class Statements:
                 statement_keys=statement_keys(authority),
                 accounts=accounts,
                 sudo=sudo,
+                pam_sudo=authority.profile.pam_sudo,
+                end_at_expiry=self.settings.end_at_expiry,
+                break_glass=self.settings.break_glass,
                 freshness=self.settings.freshness,
                 minimum_agent_version=self.settings.minimum_agent_version,
                 lockdown=self.settings.lockdown,
