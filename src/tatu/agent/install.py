@@ -10,30 +10,19 @@ import grp
 import hashlib
 import pwd
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
-from tatu.agent import files, sshd
+from tatu.agent import files, freshness, sshd
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
+from tatu.agent.sshd import Wanted
 from tatu.agent.state import MAX_KRL, State, Store
-from tatu.agent.statement import REFUSE_NEW_LOGINS, Statement
-
-CLOCK_TOLERANCE = timedelta(seconds=60)
+from tatu.agent.statement import Statement
 
 _MARK = b"# Written by tatu-agent; what is changed here is written again.\n"
 _MODE = 0o644
 _MAX_FILE = 2**20
-
-
-def staleness(newest: Statement, now: datetime) -> str | None:
-    """Return why the newest statement is too old to let anybody in by, or None (S18)."""
-    if now < newest.issued - CLOCK_TOLERANCE:
-        return f"the clock is before {newest.issued:%Y-%m-%dT%H:%M:%SZ}, which has been"
-    age = now - newest.issued
-    if age > newest.max_age:
-        return f"the newest statement is {int(age.total_seconds())} seconds old"
-    return None
 
 
 def managed(group: str, accounts: Sequence[str]) -> list[str]:
@@ -65,8 +54,18 @@ def install(layout: Layout, store: Store, state: State, now: datetime) -> bool:
     # sshd refuses every key while the list that it is told of is missing, so the list comes first
     _put(layout.krl, store.krl(state), limit=MAX_KRL)
     accounts = admit(layout, newest, now)
-    _put(layout.user_authorities, "".join(f"{k}\n" for k in newest.user_authorities).encode())
-    return _configure(layout, store, state, accounts)
+    _put(layout.user_authorities, _lines(newest.user_authorities))
+    offline = newest.break_glass
+    for path, data in (
+        (layout.break_glass_authorities, offline and _lines(offline.authorities)),
+        (layout.break_glass_principals, offline and _lines([offline.account])),
+        (layout.notice, freshness.notice(newest) if freshness.refusing(newest, now) else None),
+    ):
+        if data is not None:
+            _put(path, data)
+        elif path.exists():
+            files.remove(path)
+    return _configure(layout, store, state, accounts, now)
 
 
 def admit(layout: Layout, newest: Statement, now: datetime) -> list[str]:
@@ -74,10 +73,10 @@ def admit(layout: Layout, newest: Statement, now: datetime) -> list[str]:
 
     A missing or empty file lets nobody in. Needs neither the server nor the list.
     """
-    refusing = newest.freshness_policy == REFUSE_NEW_LOGINS and staleness(newest, now)
-    accounts = managed(layout.group, list(newest.accounts))
+    opened = freshness.principals(newest, now)
+    accounts = managed(layout.group, newest.managed)
     files.folder(layout.principals, 0o755)
-    _put_principals(layout, {name: () if refusing else newest.accounts[name] for name in accounts})
+    _put_principals(layout, {name: opened[name] for name in accounts if name in opened})
     return accounts
 
 
@@ -88,15 +87,22 @@ def _put_principals(layout: Layout, wanted: dict[str, Sequence[str]]) -> None:
         if ours and path.name not in wanted:
             files.remove(path)
     for name, principals in wanted.items():
-        lines = "".join(f"{principal}\n" for principal in principals)
-        _put(layout.principals / name, _MARK + lines.encode())
+        _put(layout.principals / name, _MARK + _lines(principals))
 
 
-def _configure(layout: Layout, store: Store, state: State, accounts: Sequence[str]) -> bool:
+def _configure(
+    layout: Layout, store: Store, state: State, accounts: Sequence[str], now: datetime
+) -> bool:
     """Put certificates and the drop-in in place, prove their effect, reload sshd if need be."""
+    newest = state.newest
     certificates = {layout.certificate(key): line for key, line in state.certificates.items()}
     wanted = {path: f"{line}\n".encode() for path, line in certificates.items()}
-    wanted[layout.drop_in] = sshd.drop_in(layout, list(certificates))
+    meant = Wanted(
+        certificates=tuple(certificates),
+        break_glass=newest.break_glass.account if newest.break_glass else None,
+        refusing=freshness.refusing(newest, now),
+    )
+    wanted[layout.drop_in] = sshd.drop_in(layout, meant)
     digest = hashlib.sha256(repr(sorted(wanted.items())).encode()).hexdigest().encode()
     before = {path: files.read(path, _MAX_FILE) for path in wanted}
     if before != wanted:
@@ -105,7 +111,7 @@ def _configure(layout: Layout, store: Store, state: State, accounts: Sequence[st
     try:
         for path, data in wanted.items():
             _put(path, data)
-        sshd.prove(layout, list(certificates), accounts)
+        sshd.prove(layout, meant, accounts)
         if pending:
             sshd.reload(layout)
     except AgentError:
@@ -124,6 +130,10 @@ def _restore(layout: Layout, before: dict[Path, bytes | None]) -> None:
             files.remove(path)
         else:
             files.write(path, data, _MODE)
+
+
+def _lines(texts: Sequence[str]) -> bytes:
+    return "".join(f"{text}\n" for text in texts).encode()
 
 
 def _put(path: Path, data: bytes, limit: int = _MAX_FILE) -> None:

@@ -54,6 +54,21 @@ class Layout:
         return self.ours / "user_authorities.pub"
 
     @property
+    def break_glass_authorities(self) -> Path:
+        """The offline keys that sign certificates for the break-glass account."""
+        return self.ours / "break_glass.pub"
+
+    @property
+    def break_glass_principals(self) -> Path:
+        """Which principals open the break-glass account."""
+        return self.ours / "break_glass_principals"
+
+    @property
+    def notice(self) -> Path:
+        """What those read who are refused while the newest statement is too old."""
+        return self.ours / "notice"
+
+    @property
     def principals(self) -> Path:
         """The folder with a file for each managed account."""
         return self.ssh / "auth_principals"

@@ -9,6 +9,7 @@ import re
 import shlex
 import signal
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tatu.agent import files
@@ -23,16 +24,31 @@ _FROM = ("127.0.0.1", "10.0.0.1", "203.0.113.1", "::1")
 _PID_FILES = ("/run/sshd.pid", "/var/run/sshd.pid")
 
 
-def _settings(layout: Layout) -> dict[str, str]:
+@dataclass(frozen=True)
+class Wanted:
+    """What the drop-in is to say; `refusing` shows the notice to whoever tries to log in."""
+
+    certificates: tuple[Path, ...]
+    break_glass: str | None
+    refusing: bool
+
+
+def _settings(layout: Layout, wanted: Wanted, account: str | None = None) -> dict[str, str]:
     """Return what holds for managed accounts: our certificates, and no other way in (S13).
 
     The authorities stand here and not for everybody: elsewhere a principal `root` would log in as
-    root, and a list that cannot be read would keep the administrators out as well.
+    root, and a list that cannot be read would keep the administrators out as well. Offline keys
+    open the break-glass account alone, and no others open it: a principal does not tell who
+    certified it (S20).
     """
+    authorities, principals = layout.user_authorities, f"{layout.principals}/%u"
+    if account is not None and account == wanted.break_glass:
+        authorities = layout.break_glass_authorities
+        principals = str(layout.break_glass_principals)
     return {
-        "TrustedUserCAKeys": str(layout.user_authorities),
+        "TrustedUserCAKeys": str(authorities),
         "RevokedKeys": str(layout.krl),
-        "AuthorizedPrincipalsFile": f"{layout.principals}/%u",
+        "AuthorizedPrincipalsFile": principals,
         "AuthorizedPrincipalsCommand": "none",
         "AuthorizedKeysFile": "none",
         "AuthorizedKeysCommand": "none",
@@ -43,15 +59,20 @@ def _settings(layout: Layout) -> dict[str, str]:
         "HostbasedAuthentication": "no",
         "GSSAPIAuthentication": "no",
         "PermitUserRC": "no",
+        **({"Banner": str(layout.notice)} if wanted.refusing else {}),
     }
 
 
-def drop_in(layout: Layout, certificates: Sequence[Path]) -> bytes:
+def drop_in(layout: Layout, wanted: Wanted) -> bytes:
     """Return the drop-in: host certificates for all, the rest for managed accounts."""
     lines = ["# Written by tatu-agent; what is changed here is written again.", ""]
-    lines += [f"HostCertificate {path}" for path in certificates]
-    lines += ["", f"Match Group {layout.group}"]
-    lines += [f"    {name} {value}" for name, value in _settings(layout).items()]
+    lines += [f"HostCertificate {path}" for path in wanted.certificates]
+    # of two blocks that fit sshd takes the first
+    blocks = {wanted.break_glass: f"User {wanted.break_glass} "} if wanted.break_glass else {}
+    for account, user in [*blocks.items(), (None, "")]:
+        lines += ["", f"Match {user}Group {layout.group}"]
+        settings = _settings(layout, wanted, account)
+        lines += [f"    {name} {value}" for name, value in settings.items()]
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -113,18 +134,18 @@ def _included(path: Path, patterns: str) -> Iterator[Path]:
         yield from map(Path, sorted(glob.glob(str(Path("/etc/ssh", word)))))  # noqa: PTH207
 
 
-def prove(layout: Layout, certificates: Sequence[Path], accounts: Sequence[str]) -> None:
+def prove(layout: Layout, wanted: Wanted, accounts: Sequence[str]) -> None:
     """Raise `AgentError` unless the configuration in place has the effect that was meant."""
     check_order(layout)
     # which account is asked for does not matter to what stands outside of Match blocks
     shown = _effective(layout, [])
-    for path in certificates:
+    for path in wanted.certificates:
         if ("hostcertificate", str(path)) not in shown:
             raise AgentError(f"sshd would not use `HostCertificate {path}`")
     for account, address in itertools.product(accounts, _FROM):
         criteria = f"user={account},host=localhost,addr={address},laddr=127.0.0.1,lport=22"
         shown = _effective(layout, ["-C", criteria])
-        for name, value in _settings(layout).items():
+        for name, value in _settings(layout, wanted, account).items():
             # sshd does not show what it was built without
             if name != "GSSAPIAuthentication" and (name.lower(), value) not in shown:
                 raise AgentError(

@@ -68,6 +68,11 @@ class Statement:
     minimum_agent_version: tuple[int, ...]
     lockdown: bool
 
+    @property
+    def managed(self) -> tuple[str, ...]:
+        """The accounts that the agent manages: those of roles, and that of break-glass."""
+        return (*self.accounts, *((self.break_glass.account,) if self.break_glass else ()))
+
 
 @dataclass(frozen=True)
 class Receiver:

@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 from tatu.agent import VERSION, http, signatures, statement
 from tatu.agent.errors import AgentError
+from tatu.agent.freshness import staleness
 from tatu.agent.http import Server
-from tatu.agent.install import admit, install, managed, staleness
+from tatu.agent.install import admit, install, managed
 from tatu.agent.keys import HostCertificate
 from tatu.agent.layout import Layout
 from tatu.agent.state import MAX_KRL, State, Store, check_machine, floored, krl_digest
