@@ -27,16 +27,22 @@ check: ## format, lint, types, import contracts, docs and the fast tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/vermin --quiet --no-tips -t=3.9- --violations src/tatu/agent
-	shellcheck tools/setup.sh .ci/run tests/fakes/original/*.sh devstack/plugin.sh devstack/settings tests/openstack/devstack.sh
+	shellcheck tools/setup.sh .ci/run tests/fakes/original/*.sh devstack/plugin.sh devstack/settings tests/openstack/devstack.sh tests/lab/hosts/image.sh
 	$(BIN)/python -m tools.threat_model docs/threat-model.md
-	$(PYTEST) -n $(JOBS) -m "not slow and not soak and not openstack"
+	$(PYTEST) -n $(JOBS) -m "not slow and not soak and not openstack and not hosts"
 
 .PHONY: test
 test: ## all that CI runs
-	@tools/setup.sh sshd databases shellcheck openstack
+	@tools/setup.sh sshd databases shellcheck openstack hosts
 	$(MAKE) --no-print-directory check
-	$(PYTEST) -n $(JOBS) --dist worksteal -m "slow and not soak and not openstack"
+	$(PYTEST) -n $(JOBS) --dist worksteal -m "slow and not soak and not openstack and not hosts"
 	$(PYTEST) -n 0 -m "openstack and not soak"
+	$(PYTEST) -n 0 -m "hosts and not matrix and not soak"
+
+.PHONY: e2e
+e2e: ## real hosts on each version of OpenSSH, and a virtual machine with a real drive
+	@tools/setup.sh sshd hosts qemu
+	$(PYTEST) -n 0 -m "hosts and matrix"
 
 .PHONY: lab
 lab: ## a real OpenStack on this machine until Ctrl-C; TIER=identity or compute
