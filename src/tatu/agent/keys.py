@@ -1,11 +1,13 @@
-"""Public keys and host certificates: as much of their wire form as a host has to compare."""
+"""Public keys and certificates: as much of their wire form as a host has to compare."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from tatu.agent.errors import Malformed
 
@@ -22,6 +24,7 @@ _CERTIFICATES = {
     f"{name.replace('@openssh.com', '')}-cert-v01@openssh.com": name for name in _FIELDS
 }
 _LINE = re.compile(r"([a-z0-9@.-]{1,64}) ([A-Za-z0-9+/]{1,131072}={0,2})")
+_USER = 1
 _HOST = 2
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -87,49 +90,91 @@ def public_key(line: str) -> str:
     return line
 
 
+def fingerprint(line: str) -> str:
+    """Return `SHA256:...` of a key's line, as OpenSSH writes it."""
+    digest = hashlib.sha256(base64.b64decode(line.split(" ")[1])).digest()
+    return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
+
+
 @dataclass(frozen=True)
-class HostCertificate:
-    """What a host certificate says; that its signature holds is for `ssh-keygen -L` to say."""
+class Certificate:
+    """What a certificate says; that its signature holds is for OpenSSH to say."""
 
     line: str
+    kind: int
     subject_key: str
     serial: int
+    key_id: str
     principals: tuple[str, ...]
     valid_after: datetime
     valid_before: datetime
+    critical_options: dict[str, str]
     signature_key: str
+
+
+class HostCertificate(Certificate):
+    """A certificate that names a host."""
 
     @classmethod
     def parse(cls, line: str) -> HostCertificate:
-        """Read a line `type base64` (PROTOCOL.certkeys); raises `Malformed`."""
-        name, reader = _decoded(line)
-        if name not in _CERTIFICATES:
-            raise Malformed(f"{name} is no type of certificate")
-        algorithm = _CERTIFICATES[name]
-        reader.string()  # the nonce
-        fields = [reader.string() for _ in range(_FIELDS[algorithm])]
-        serial, kind = reader.number(8), reader.number(4)
-        if kind != _HOST:
+        """Read one that clients would accept; raises `Malformed`."""
+        certificate = cls(**_read(line))
+        if certificate.kind != _HOST:
             raise Malformed("this is no host certificate")
-        reader.string()  # the key ID
-        principals = _Reader(reader.string()).strings()
-        after, before = _time(reader.number(8)), _time(reader.number(8))
-        if reader.string():
+        if certificate.critical_options:
             raise Malformed("a host certificate has a critical option: no client would accept it")
-        reader.string()  # the extensions
-        reader.string()  # reserved
-        signature_key = reader.string()
-        reader.string()  # the signature
-        reader.end()
-        return cls(
-            line=line,
-            subject_key=_line(_string(algorithm.encode()) + b"".join(map(_string, fields))),
-            serial=serial,
-            principals=tuple(_text(principal) for principal in principals),
-            valid_after=after,
-            valid_before=before,
-            signature_key=_line(signature_key),
-        )
+        return certificate
+
+
+class UserCertificate(Certificate):
+    """A certificate that lets a user log in."""
+
+    @classmethod
+    def parse(cls, line: str) -> UserCertificate:
+        """Read a user's, whatever options it has; raises `Malformed`."""
+        certificate = cls(**_read(line))
+        if certificate.kind != _USER:
+            raise Malformed("this is no user certificate")
+        return certificate
+
+
+def _read(line: str) -> dict[str, Any]:
+    """Return the fields of a line `type base64` (PROTOCOL.certkeys); raises `Malformed`."""
+    name, reader = _decoded(line)
+    if name not in _CERTIFICATES:
+        raise Malformed(f"{name} is no type of certificate")
+    algorithm = _CERTIFICATES[name]
+    reader.string()  # the nonce
+    fields = [reader.string() for _ in range(_FIELDS[algorithm])]
+    serial, kind, key_id = reader.number(8), reader.number(4), reader.string()
+    principals = _Reader(reader.string()).strings()
+    after, before = _time(reader.number(8)), _time(reader.number(8))
+    options = _Reader(reader.string()).strings()
+    reader.string()  # the extensions
+    reader.string()  # reserved
+    signature_key = reader.string()
+    reader.string()  # the signature
+    reader.end()
+    return {
+        "line": line,
+        "kind": kind,
+        "subject_key": _line(_string(algorithm.encode()) + b"".join(map(_string, fields))),
+        "serial": serial,
+        "key_id": _text(key_id),
+        "principals": tuple(_text(principal) for principal in principals),
+        "valid_after": after,
+        "valid_before": before,
+        "critical_options": _options(options),
+        "signature_key": _line(signature_key),
+    }
+
+
+def _options(fields: tuple[bytes, ...]) -> dict[str, str]:
+    """Return the values by name; each is wrapped as a string, or empty."""
+    if len(fields) % 2:
+        raise Malformed("a certificate has an option without a value")
+    values = (b"".join(_Reader(value).strings()) for value in fields[1::2])
+    return dict(zip(map(_text, fields[::2]), map(_text, values)))
 
 
 def _string(data: bytes) -> bytes:

@@ -78,6 +78,41 @@ class Layout:
         """The agent's own folder."""
         return self.root / "var/lib/tatu-agent"
 
+    @property
+    def spool(self) -> Path:
+        """What is still to be told to Tatu."""
+        return self.state / "spool"
+
+    @property
+    def hooks(self) -> Path:
+        """The folder of the programs that PAM runs."""
+        return self.root / "usr/lib/tatu-agent"
+
+    @property
+    def pam(self) -> Path:
+        """PAM's folder, with a file for each service."""
+        return self.root / "etc/pam.d"
+
+    @property
+    def run(self) -> Path:
+        """What is true until the next boot: sessions, and which of them had root."""
+        return self.root / "run/tatu-agent"
+
+    @property
+    def made(self) -> Path:
+        """The record of what the agent made that is not a file of its own."""
+        return self.state / "made.json"
+
+    @property
+    def sudoers(self) -> Path:
+        """Who may become root, of the managed accounts."""
+        return self.root / "etc/sudoers.d/tatu"
+
+    @property
+    def user_manager(self) -> Path:
+        """Our part of the unit that would let managed accounts run without a login."""
+        return self.root / "etc/systemd/system/user@.service.d/50-tatu.conf"
+
     def certificate(self, private_key: str) -> Path:
         """Return where the certificate of a host key is kept, by the name of the key's file."""
         return self.ours / f"{private_key}-cert.pub"

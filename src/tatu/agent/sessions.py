@@ -1,0 +1,106 @@
+"""Which certificate opened which session, as the PAM hook wrote it down (`session_hook`).
+
+A session goes by its audit session id: the kernel gives it, every process of a login inherits it,
+and only root can change it. A record stands for as long as any process of its session does.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from tatu.agent import files, keys
+from tatu.agent.errors import AgentError, Malformed
+from tatu.agent.keys import UserCertificate
+from tatu.agent.layout import Layout
+
+_MAX_RECORD = 64 * 2**10
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+_FIELDS = {
+    "session": int,
+    "monitor": int,
+    "started": int,
+    "account": str,
+    "certificate": str,
+    "source": str,
+    "at": str,
+}
+
+
+@dataclass(frozen=True)
+class Session:
+    """A login; `monitor` is sshd's process for it, `started` its start in ticks since the boot."""
+
+    id: int
+    monitor: int
+    started: int
+    account: str
+    certificate: UserCertificate
+    source: str
+    at: datetime
+
+    @classmethod
+    def parse(cls, data: bytes) -> Session:
+        """Read a record; raises `Malformed`."""
+        try:
+            facts = json.loads(data)
+            if type(facts) is not dict:
+                raise Malformed("a session's record is damaged")
+            if {name: type(value) for name, value in facts.items()} != _FIELDS:
+                raise Malformed("a session's record is damaged")
+            at = datetime.strptime(facts["at"], _TIME).replace(tzinfo=timezone.utc)
+        except (ValueError, RecursionError) as error:
+            raise Malformed("a session's record is damaged") from error
+        return cls(
+            id=facts["session"],
+            monitor=facts["monitor"],
+            started=facts["started"],
+            account=facts["account"],
+            certificate=UserCertificate.parse(facts["certificate"]),
+            source=facts["source"],
+            at=at,
+        )
+
+    def told(self) -> dict[str, Any]:
+        """Return what Tatu is told of the login (docs/protocol.md)."""
+        certificate = self.certificate
+        return {
+            "account": self.account,
+            "serial": certificate.serial,
+            "key_id": certificate.key_id,
+            "subject_key": keys.fingerprint(certificate.subject_key),
+            "signature_key": keys.fingerprint(certificate.signature_key),
+            "source": self.source,
+        }
+
+    def reported(self) -> dict[str, Any]:
+        """Return the session as the host's report lists it."""
+        return {"id": self.id, **self.told(), "since": self.at.strftime(_TIME)}
+
+
+def folder(layout: Layout) -> Path:
+    """Return where the records are, each named by its session's id."""
+    return layout.run / "sessions"
+
+
+def all(layout: Layout) -> list[Session]:  # noqa: A001 (sessions.all)
+    """Return the sessions in the order of their ids; a damaged record is none."""
+    try:
+        names = [path.name for path in folder(layout).iterdir()]
+    except FileNotFoundError:
+        return []
+    numbers = sorted(int(name) for name in names if name.isascii() and name.isdigit())
+    return [found for found in (of(layout, number) for number in numbers) if found]
+
+
+def of(layout: Layout, session: int) -> Session | None:
+    """Return the session with this audit session id, or None: who has no record has no rights."""
+    try:
+        data = files.read(folder(layout) / str(session), _MAX_RECORD)
+        found = Session.parse(data) if data else None
+    except AgentError:
+        return None
+    return found if found and found.id == session else None
