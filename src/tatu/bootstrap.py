@@ -346,6 +346,7 @@ def parts(application: Application) -> "Parts":
         ledger=application.ledger,
         issuance=application.issuance,
         authorities=application.authorities,
+            watch=config.watch.endpoint,
         admissions=application.admissions,
         instances=application.instances,
         enrolment=application.enrolment,

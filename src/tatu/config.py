@@ -75,6 +75,34 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
         cfg.StrOpt("tls_certificate", help="PEM file with the server's TLS certificate chain."),
         cfg.StrOpt("tls_key", help="PEM file with its private key."),
     ),
+    "watch": (
+        cfg.StrOpt(
+            "endpoint",
+            sample_default="/watch",
+            help="Where hosts reach `tatu-watch`, which tells them of news: a path below the"
+            " URL by which they reach the API, where one proxy is before both; or a URL of the"
+            " same host name. Without it hosts poll.",
+        ),
+        cfg.BoolOpt(
+            "with_api", default=False, help="Let tatu-api run the door beside it, as its child."
+        ),
+        cfg.HostAddressOpt("bind_host", default="127.0.0.1", help="Address to listen on."),
+        cfg.PortOpt("bind_port", default=8323, help="Port to listen on."),
+        cfg.IntOpt(
+            "max_connections",
+            default=16_384,
+            min=128,
+            help="Hosts that watch at once; others are turned away, and poll.",
+        ),
+        cfg.IntOpt(
+            "hold",
+            default=55,
+            min=1,
+            max=600,
+            help="Seconds until a host is told that there is no news, less some jitter. Proxies"
+            " must be more patient.",
+        ),
+    ),
     "rates": tuple(
         cfg.IntOpt(name, default=default, min=1, help=f"{what}, a minute.")
         for name, default, what in (
@@ -333,6 +361,18 @@ class Api:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Watch:
+    """How hosts are told of news; without an `endpoint` they are not told where."""
+
+    endpoint: str
+    with_api: bool
+    bind_host: str
+    bind_port: int
+    max_connections: int
+    hold: timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
 class Database:
     """Where the ledger is; the URL may hold a password."""
 
@@ -402,6 +442,7 @@ class Config:
     api_endpoint: str
     log_level: str
     api: Api
+    watch: Watch
     rates: Mapping[str, int]
     database: Database
     state_directory: Path
@@ -504,6 +545,7 @@ def _parsed(conf: cfg.ConfigOpts) -> Config:
         api_endpoint=_endpoint(conf.api_endpoint or ""),
         log_level=conf.log_level,
         api=_api(conf.api),
+        watch=_watch(conf.watch),
         rates={option.name: conf.rates[option.name] for option in OPTIONS["rates"]},
         database=Database(
             connection=conf.database.connection,
@@ -586,6 +628,20 @@ def _api(section: cfg.ConfigOpts.GroupAttr) -> Api:
         max_body=section.max_body,
         trusted_proxies=tuple(map(network, section.trusted_proxies)),
         tls=(files[0], files[1]) if files else None,
+    )
+
+
+def _watch(section: cfg.ConfigOpts.GroupAttr) -> Watch:
+    endpoint = (section.endpoint or "").rstrip("/")
+    if endpoint and not endpoint.startswith("/"):
+        _endpoint(endpoint, "[watch] endpoint", insecure_http=True)
+    return Watch(
+        endpoint=endpoint,
+        with_api=section.with_api,
+        bind_host=section.bind_host,
+        bind_port=section.bind_port,
+        max_connections=section.max_connections,
+        hold=timedelta(seconds=section.hold),
     )
 
 

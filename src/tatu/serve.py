@@ -1,38 +1,39 @@
-"""`tatu-api`: the API on Granian.
+"""`tatu-api`: the API on Granian, and with `[watch] with_api` the watch door beside it.
 
 Stops gracefully on SIGTERM; on SIGHUP it reads the log level anew (policy files are always read
 anew when they change). Exit codes: 0 stopped, 1 cannot serve, 2 wrong configuration.
 """
 
-import ctypes
 import functools
 import multiprocessing
 import multiprocessing.util
 import os
-import signal
-import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from granian.constants import HTTPModes, Interfaces
-from granian.server import MPServer
+from granian.constants import Interfaces
 
-from tatu import logs
+from tatu import logs, serving
 from tatu.bootstrap import Server, check_config
 from tatu.config import Config, load
 from tatu.core.errors import Malformed, TatuError
+from tatu.serving import Listening
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
 
 LOG = structlog.get_logger("tatu.serve")
 
-_PR_SET_PDEATHSIG = 1  # prctl(2)
+_PROGRAM = "tatu-api"
 _GRACE = 30
 """Seconds that requests have to end when the server stops."""
 
-_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
-_LOGGING = {"handlers": {}, "formatters": {}, "loggers": {"_granian": {"propagate": True}}}
+_AGAIN = 5.0
+"""Seconds until a door that ended is started again."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,113 +45,77 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if config.database.embedded and config.api.workers > 1:
             raise Malformed("[api] workers must be 1 on SQLite: it has room for one process")
     except TatuError as error:
-        return _failed(2, error)
+        return serving.failed(_PROGRAM, 2, error)
     logs.configure(config.log_level)
     for warning in config.warnings:
         LOG.warning("insecure", why=warning)
-    try:
-        _check_port(config)
-    except OSError as error:
-        return _failed(1, error)
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # also in all that is started
-    server = _granian(config)
-    _receive_signals(_hand_on)
-    LOG.info("serving", host=config.api.bind_host, port=config.api.bind_port)
-    try:
-        server.serve(target_loader=functools.partial(_worker, tuple(given)), wrap_loader=False)
-    except (OSError, RuntimeError) as error:
-        return _failed(1, error)
-    return 0
+    serving.block_signals()  # also in the thread of the door beside
+    with _door_beside(given) if config.watch.with_api else nullcontext():
+        return _listening(config).serve(functools.partial(_worker, tuple(given)))
 
 
-def _granian(config: Config) -> MPServer:
+def _listening(config: Config) -> Listening:
     api = config.api
-    return MPServer(
-        "tatu.wsgi:application",
-        address=api.bind_host,
-        port=api.bind_port,
+    return Listening(
+        program=_PROGRAM,
         interface=Interfaces.WSGI,
+        host=api.bind_host,
+        port=api.bind_port,
+        tls=api.tls,
+        max_connections=api.max_connections,
         workers=api.workers,
-        blocking_threads=api.blocking_threads,
-        backlog=api.max_connections,
-        backpressure=api.max_connections,
-        http=HTTPModes.http1,
-        websockets=False,
-        log_dictconfig=_LOGGING,
-        ssl_cert=api.tls[0] if api.tls else None,
-        ssl_key=api.tls[1] if api.tls else None,
-        workers_kill_timeout=_GRACE,
+        threads=api.blocking_threads,
+        grace=_GRACE,
     )
 
 
-def _check_port(config: Config) -> None:
-    """Raise OSError when the port is taken: Granian would share it with whoever has it."""
-    family = socket.AF_INET6 if ":" in config.api.bind_host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((config.api.bind_host, config.api.bind_port))
+@contextmanager
+def _door_beside(given: Sequence[str]) -> Iterator[None]:
+    """Run the watch door for as long as the API is served, again when it ends."""
+    stopping = threading.Event()
+    context = multiprocessing.get_context("spawn")
+    running: list[BaseProcess] = []
+
+    def keep() -> None:
+        while not stopping.is_set():
+            running[:] = [context.Process(target=_watch, args=(given, os.getpid()))]
+            running[0].start()
+            running[0].join()
+            if not stopping.wait(_AGAIN):
+                LOG.warning("watch door ended", exit_code=running[0].exitcode)
+
+    # The door ends with the thread that started it (prctl(2)): this one lives as long as we do.
+    keeper = threading.Thread(target=keep, name="tatu-watch", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        for process in running:
+            process.terminate()
+        keeper.join(_GRACE)
+
+
+def _watch(given: Sequence[str], parent: int) -> None:
+    from tatu import watch  # noqa: PLC0415 - the API needs nothing of it
+
+    serving.end_with(parent)
+    sys.exit(watch.main(given))
 
 
 def _worker(arguments: tuple[str, ...]) -> Callable[..., Any]:
     """Build the API in a worker process."""
-    _end_with(os.getppid())
+    serving.end_with(os.getppid())
     try:
         config = load(arguments)
         logs.configure(config.log_level)
         server = Server(config)
     except TatuError as error:
-        sys.exit(_failed(1, error))
+        sys.exit(serving.failed(_PROGRAM, 1, error))
     # A worker ends without running what `atexit` knows.
     multiprocessing.util.Finalize(None, server.close, exitpriority=1)
-    _receive_signals(functools.partial(_reload, arguments))
+    serving.receive_signals(functools.partial(serving.reload, arguments))
     return server.wsgi
-
-
-def _end_with(parent: int) -> None:
-    """Stop when the parent dies, however: whoever outlives it would keep the ledger locked."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        sys.exit(1)
-
-
-def _receive_signals(on_hangup: Callable[[], None]) -> None:
-    """Wait for signals in a thread, where all of them are blocked everywhere else.
-
-    A handler in the main thread would wait for locks that it interrupted; and a signal that the
-    kernel gives to another thread does not wake a main thread that waits for a lock.
-    """
-
-    def receive() -> None:
-        while True:
-            number = signal.sigwait(_SIGNALS)
-            handler = signal.getsignal(number)
-            if number == signal.SIGHUP:
-                on_hangup()
-            elif callable(handler):  # Granian's: it sets an event
-                handler(number, None)
-
-    threading.Thread(target=receive, name="tatu-signals", daemon=True).start()
-
-
-def _reload(arguments: tuple[str, ...]) -> None:
-    try:
-        logs.configure(load(arguments).log_level)
-    except TatuError as error:
-        LOG.warning("reload", error=str(error))
-    else:
-        LOG.info("reload")
-
-
-def _hand_on() -> None:
-    """Let workers reload in place: on SQLite a second one could not start beside the first."""
-    for child in multiprocessing.active_children():
-        if child.pid is not None:
-            os.kill(child.pid, signal.SIGHUP)
-
-
-def _failed(code: int, error: Exception) -> int:
-    sys.stderr.write(f"tatu-api: {error}\n")
-    return code
 
 
 if __name__ == "__main__":

@@ -51,7 +51,8 @@ class Rates:
 class Settings:
     """What an operator decides about HTTP.
 
-    `api_endpoint` is the URL that callers use, with no slash at its end. `X-Forwarded-For` counts
+    `api_endpoint` is the URL that callers use, with no slash at its end; `watch` is where hosts
+    wait for news, if anywhere. `X-Forwarded-For` counts
     only when it comes from one of `trusted_proxies`. `max_body` is in bytes; `threads` answer
     requests.
     """
@@ -63,6 +64,7 @@ class Settings:
     trusted_proxies: tuple[Network, ...]
     rates: Rates
     original_wire: OriginalWire
+    watch: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

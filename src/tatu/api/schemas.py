@@ -116,7 +116,8 @@ class Versions(Answer):
 class Version(Answer):
     """What a client must know of a deployment before it signs in.
 
-    `auth_url` is the Keystone that gives its tokens; without one this API does.
+    `auth_url` is the Keystone that gives its tokens; without one this API does. `watch` is where
+    hosts wait for news: a URL, or a path below the one by which they reach this API.
     """
 
     version: VersionEntry
@@ -124,6 +125,7 @@ class Version(Answer):
     identity: str
     url: str
     auth_url: str = ""
+    watch: str = ""
 
 
 class Health(Answer):

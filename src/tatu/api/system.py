@@ -23,6 +23,7 @@ def version(call: Call) -> Version:
         identity=settings.identity_driver,
         url=settings.api_endpoint,
         auth_url=call.parts.identities.sign_in_url,
+        watch=settings.watch,
     )
 
 
