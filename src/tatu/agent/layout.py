@@ -113,6 +113,11 @@ class Layout:
         """Our part of the unit that would let managed accounts run without a login."""
         return self.root / "etc/systemd/system/user@.service.d/50-tatu.conf"
 
+    @property
+    def selinux(self) -> Path:
+        """What is there where SELinux is on."""
+        return self.root / "sys/fs/selinux/enforce"
+
     def certificate(self, private_key: str) -> Path:
         """Return where the certificate of a host key is kept, by the name of the key's file."""
         return self.ours / f"{private_key}-cert.pub"

@@ -1,0 +1,190 @@
+"""Accounts by the statement (security.md S5): made, opened, locked, and never adopted.
+
+An account is the agent's when it is in the agent's group and has the agent's comment: only root
+writes either. One that stands there by other means stays as it is, and opens to no certificate.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tatu.agent import files, made
+from tatu.agent.errors import AgentError
+from tatu.agent.layout import Layout
+from tatu.agent.users import MARK, User, Users
+
+_SYSTEM = """
+    root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc gnats
+    nobody _apt messagebus sshd systemd-network systemd-resolve systemd-timesync systemd-coredump
+    systemd-oom polkitd tss dbus chrony ntp syslog uuidd tcpdump landscape pollinate lxd shutdown
+    halt operator ftp adm sudo wheel staff users docker libvirt kvm disk shadow utmp tty postgres
+    mysql tatu kmem netdev plugdev nogroup dnsmasq _chrony _rpc ssm-user
+"""
+_DISTRIBUTION = """
+    ubuntu debian centos fedora cloud-user ec2-user admin-user alpine arch opensuse rocky almalinux
+    rhel core cirros freebsd azureuser opc vagrant pi
+"""
+RESERVED = frozenset(_SYSTEM.split()) | frozenset(_DISTRIBUTION.split())
+"""Names that hosts own, whether or not this one has them yet: `core.accounts` has the same."""
+
+_FIRST_UID = 1000
+_MAX_ACCOUNTS = 1024  # locked ones as well: ever new names must not fill the machine
+_UNMADE = f"it could not be made yet, or there are {_MAX_ACCOUNTS} already, with the locked ones"
+_CRONTABS = ("var/spool/cron/crontabs", "var/spool/cron", "var/spool/cron/tabs")
+_AT_JOBS = ("var/spool/cron/atjobs", "var/spool/at", "var/spool/atjobs")
+_LINGER = "var/lib/systemd/linger"
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """The accounts that the agent makes on this machine, as statements name them."""
+
+    layout: Layout
+    users: Users
+
+    def managed(self, names: Iterable[str]) -> list[str]:
+        """Return those of the names that are accounts of the agent's."""
+        wanted = set(names)
+        return [name for name in self.all() if name in wanted]
+
+    def all(self) -> list[str]:
+        """Return every account of the agent's, locked ones as well."""
+        return [name for name, _ in self._ours()]
+
+    def _ours(self) -> Iterator[tuple[str, User]]:
+        # One that was being made may lack anything; nobody was let in to it yet
+        making = made.load(self.layout).making
+        for name in sorted((self.users.members(self.layout.group) or frozenset()) - {making}):
+            user = self.users.find(name)
+            if user and user.comment == MARK and user.uid >= _FIRST_UID and not refusal(name):
+                yield name, user
+
+    def in_the_way(self, names: Iterable[str]) -> dict[str, str]:
+        """Return why names are no accounts of the agent's."""
+        missing = sorted(set(names) - set(self.managed(names)))
+        return {name: self._obstacle(name) or _UNMADE for name in missing}
+
+    def _obstacle(self, name: str) -> str | None:
+        if self.users.find(name):
+            return "there is an account of that name that the agent did not make"
+        if self.users.members(name) is not None:
+            return "there is a group of that name, whose rights it would get"
+        if os.path.lexists(self.users.home(name)):
+            return f"there is {self.users.home(name)}, whose files it would get"
+        return refusal(name)
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Have these open and all others of the agent's locked; raises `AgentError` at the end.
+
+        What fails for one keeps no other from being locked or made. Names that something stands
+        in the way of are passed over: `in_the_way` tells of them.
+        """
+        wanted = set(names)
+        failures: list[str] = []
+        for name, user in self._ours():
+            with _noted(failures, name):
+                self._settle(name, user, is_wanted=name in wanted)
+        with _noted(failures, self.layout.group):
+            self._begin()
+            ours = self.all()
+            new = [name for name in sorted(wanted - set(ours)) if self._obstacle(name) is None]
+            for name in new[: _MAX_ACCOUNTS - len(ours)]:
+                with _noted(failures, name):
+                    self._make(name)
+        if failures:
+            raise AgentError("; ".join(failures))
+
+    def _settle(self, name: str, user: User, *, is_wanted: bool) -> None:
+        """Open or lock an account, and take away what would run in it without a login (S16)."""
+        if is_wanted and not user.is_open:
+            self.users.open(name)
+        elif not is_wanted and not user.is_locked:
+            self.users.lock(name)
+        self.clear(name, user)
+
+    def clear(self, name: str, user: User) -> None:
+        """Remove the jobs of an account, and its leave to run without a login."""
+        root = self.layout.root
+        for path in [*(root / folder / name for folder in _CRONTABS), root / _LINGER / name]:
+            if path.is_file():
+                files.remove(path)
+        for folder in (root / jobs for jobs in _AT_JOBS):
+            for job in folder.iterdir() if folder.is_dir() else ():
+                found = job.lstat()
+                if stat.S_ISREG(found.st_mode) and found.st_uid == user.uid:
+                    files.remove(job)
+
+    def _begin(self) -> None:
+        """Have a group, and nothing that a killed run left half-made."""
+        record = made.load(self.layout)
+        if self.users.members(self.layout.group) is None:
+            record = replace(record, group=True)
+            made.save(self.layout, record)
+            self.users.add_group(self.layout.group)
+        if record.making is not None:
+            self._unmake(record.making)
+            made.save(self.layout, replace(record, making=None))
+
+    def _unmake(self, name: str) -> None:
+        """Remove what there is of an account that nobody was let in to yet."""
+        user = self.users.find(name)
+        if user is None:
+            if self.users.members(name) is not None:
+                self.users.remove_group(name)
+        elif user.comment == MARK:
+            self.users.remove(name)
+
+    def _make(self, name: str) -> None:
+        record = made.load(self.layout)
+        made.save(self.layout, replace(record, making=name))
+        self.users.add(name, self.layout.group)
+        made.save(self.layout, replace(record, making=None))
+
+
+class Standing(Accounts):
+    """Under another root the users are still this machine's: its group decides, none is made."""
+
+    def managed(self, names: Iterable[str]) -> list[str]:
+        """Return those of the names that exist here and belong to the group."""
+        try:
+            entry = grp.getgrnam(self.layout.group)
+        except KeyError:
+            return []
+        own = {user.pw_name for user in pwd.getpwall() if user.pw_gid == entry.gr_gid}
+        return sorted(set(names) & (own | set(entry.gr_mem)))
+
+    def in_the_way(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the names that belong to no account of the group."""
+        missing = set(names) - set(self.managed(names))
+        return dict.fromkeys(sorted(missing), f"no account is in group {self.layout.group}")
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Change nothing."""
+
+
+def of(layout: Layout) -> Accounts:
+    """Return the accounts of this machine, as far as the agent may change them."""
+    kind = Accounts if layout.root == Path("/") else Standing
+    return kind(layout, Users(layout.root / "etc/shadow"))
+
+
+def refusal(name: str) -> str | None:
+    """Return why no host may have an account of that name from a statement, or None."""
+    if name in RESERVED or name.startswith("systemd-"):
+        return "the name is reserved: hosts have such an account of their own"
+    return None
+
+
+@contextmanager
+def _noted(failures: list[str], about: str) -> Iterator[None]:
+    try:
+        yield
+    except AgentError as error:
+        failures.append(f"account {about}: {error}")

@@ -1,0 +1,27 @@
+"""Files of the system that the agent writes, where SELinux enforces with their contexts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tatu.agent import files
+from tatu.agent.layout import Layout
+from tatu.agent.signatures import run
+
+MAX_FILE = 2**20
+MODE = 0o644
+
+
+def put(layout: Layout, path: Path, data: bytes, mode: int = MODE, limit: int = MAX_FILE) -> bool:
+    """Have a file hold these bytes, and say whether it had to be written; raises `AgentError`."""
+    if files.read(path, limit) == data and path.stat().st_mode & 0o7777 == mode:
+        return False
+    files.write(path, data, mode)
+    label(layout, path)
+    return True
+
+
+def label(layout: Layout, path: Path) -> None:
+    """Give a new file the context that the policy wants: sshd may read no other."""
+    if layout.selinux.exists():
+        run(["restorecon", str(path)])
