@@ -313,7 +313,7 @@ def test_a_valid_certificate_needs_no_tatu(cloud):
     now = int(time.time())
     kept = Ready(
         valid_after=now, valid_before=now + 86400, principals=["member"],
-        hosts={}, waiting=[], asked_at=now,
+        hosts={}, waiting=[], asked_at=now, forwards=False,
     )  # fmt: skip
     kept.save(str(connection.state.ready))
     assert refresh.refresh(connection) == kept

@@ -68,8 +68,9 @@ def test_no_answer_adds_an_option_to_the_configuration(hosts, suffix):
 def test_no_answer_adds_an_option_to_the_command(hosts, suffix):
     known = knownhosts.aliases(hosts, suffix)
     found = Ready(
-        valid_after=0, valid_before=1, principals=["admin"], hosts=known, waiting=[], asked_at=0
-    )
+        valid_after=0, valid_before=1, principals=["admin"], hosts=known, waiting=[], asked_at=0,
+        forwards=False,
+    )  # fmt: skip
     folder = str(CLOUD.folder)
     for host in ["db", *known]:
         options = ready.ssh_options(folder, known=host in known)

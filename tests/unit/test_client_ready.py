@@ -21,6 +21,7 @@ def a_ready(**facts):
         "hosts": {"db": "db-1", "db-1": "db-1"},
         "waiting": [],
         "asked_at": NOW,
+        "forwards": False,
     }
     return Ready(**{**values, **facts})
 

@@ -1,9 +1,8 @@
 """The command `tatu`; what a login waits for is done before anything large is loaded."""
 
-import os
 import sys
 
-from tatu.client import ready
+from tatu.client import forwarding, ready
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -12,11 +11,11 @@ def main(argv: list[str] | None = None) -> int:
     cloud, rest = _cloud_and_rest(arguments)
     match rest:
         case ["ssh", target, *more] if not target.startswith("-") and more[:1] in ([], ["--"]):
-            command = ready.short_way(cloud, target, more[1:]) or (
+            login = ready.short_way(cloud, target, more[1:]) or (
                 ready.take_turn(cloud) and ready.short_way(cloud, target, more[1:])
             )
-            if command:
-                os.execvp(command[0], command)  # noqa: S606 -- the user's own words, no shell
+            if login:
+                forwarding.become_ssh(login)
         case ["ssh-config", "refresh"]:
             if ready.nothing_is_due(cloud) or (
                 ready.take_turn(cloud) and ready.nothing_is_due(cloud)

@@ -1,7 +1,6 @@
 """Logging in."""
 
 import argparse
-import os
 
 from tatu.cli.base import Command
 
@@ -12,6 +11,11 @@ class Ssh(Command):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Say where to, and what else ssh is to be told."""
         parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--confirm-sudo",
+            action="store_true",
+            help="ask by $SSH_ASKPASS each time that sudo there asks for a proof",
+        )
         parser.add_argument("target", metavar="[user@]HOST")
         parser.add_argument(
             "arguments", nargs=argparse.REMAINDER, metavar="-- …", help="options of ssh, a command"
@@ -20,7 +24,7 @@ class Ssh(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Refresh what is due, and become ssh."""
-        from tatu.client import ready, refresh  # noqa: PLC0415 -- help loads no HTTP
+        from tatu.client import forwarding, ready, refresh  # noqa: PLC0415 -- help loads no HTTP
 
         connection = self.connection
         host = parsed_args.target.rpartition("@")[2].lower()
@@ -33,6 +37,6 @@ class Ssh(Command):
         if arguments[:1] == ["--"]:
             arguments = arguments[1:]
         folder = str(connection.state.folder)
-        command = ready.ssh_command(folder, prepared, parsed_args.target, arguments)
+        login = ready.login(folder, prepared, parsed_args.target, arguments)
         self.app.stdout.flush()
-        os.execvp(command[0], command)  # noqa: S606 -- the user's own arguments, no shell
+        forwarding.become_ssh(login, confirm=parsed_args.confirm_sudo)

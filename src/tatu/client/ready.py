@@ -24,7 +24,8 @@ class Ready(NamedTuple):
 
     `hosts` gives the host id for each name and address of the project's hosts, and `waiting` are
     the ids of those that are admitted and not yet enrolled. `asked_at` is when somebody last tried
-    to ask, whatever came of it.
+    to ask, whatever came of it. `forwards` is whether the certificate lets an agent be forwarded,
+    which it does where sudo asks one.
     """
 
     valid_after: int
@@ -33,6 +34,7 @@ class Ready(NamedTuple):
     hosts: dict[str, str]
     waiting: list[str]
     asked_at: int
+    forwards: bool
 
     def certificate_is_due(self, now: float) -> bool:
         """Say whether the certificate ends in 5 minutes, or in a tenth of its life if shorter."""
@@ -167,6 +169,22 @@ def ssh_command(folder: str, ready: Ready, target: str, arguments: list[str]) ->
     return [*command, "-l", user, host, *arguments]
 
 
+class Login(NamedTuple):
+    """How to log in by the state in a folder; `sudo_host` is the host whose sudo asks an agent."""
+
+    command: list[str]
+    folder: str
+    sudo_host: str | None
+
+
+def login(folder: str, ready: Ready, target: str, arguments: list[str]) -> Login:
+    """Return how to log in to [user@]HOST; raises as `ssh_command` does."""
+    command = ssh_command(folder, ready, target, arguments)
+    known = ready.hosts.get(target.rpartition("@")[2].lower())
+    # without the id that ssh holds the host to, nobody could say for which host a challenge is
+    return Login(command, folder, known if ready.forwards else None)
+
+
 def take_turn(cloud: str | None) -> bool:
     """Wait for whoever asks the server for this cloud already, then be the one; say if we waited.
 
@@ -186,8 +204,8 @@ def take_turn(cloud: str | None) -> bool:
     return True
 
 
-def short_way(cloud: str | None, target: str, arguments: list[str]) -> list[str] | None:
-    """Return the ssh command when nothing has to be refreshed first and nothing is wrong."""
+def short_way(cloud: str | None, target: str, arguments: list[str]) -> Login | None:
+    """Return how to log in when nothing has to be refreshed first and nothing is wrong."""
     name = cloud or current_cloud()
     if name is None or not is_cloud_name(name):
         return None
@@ -199,7 +217,7 @@ def short_way(cloud: str | None, target: str, arguments: list[str]) -> list[str]
     if ready.waits(host):
         return None  # the long way says so
     try:
-        return ssh_command(folder, ready, target, arguments)
+        return login(folder, ready, target, arguments)
     except Malformed:
         return None  # the long way says so
 

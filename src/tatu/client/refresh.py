@@ -103,6 +103,7 @@ def _ready(certificate: Certificate, found: _Found, now: float) -> Ready:
         hosts=found.hosts,
         waiting=found.waiting,
         asked_at=int(now),
+        forwards="permit-agent-forwarding" in contents.extensions,
     )
 
 

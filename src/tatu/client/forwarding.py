@@ -1,0 +1,96 @@
+"""Becoming ssh, with the agent that sudo may ask where there is one, and never with the user's.
+
+Loaded by each login, like `ready`: what the agent needs is loaded by its own process.
+"""
+
+import os
+import re
+import socket
+from pathlib import Path
+from typing import NoReturn
+
+from tatu.client.ready import Login
+from tatu.core.errors import NotFound
+
+_PLAIN = re.compile(r"/[A-Za-z0-9/._-]{1,60}")  # ssh expands others; a socket's path is short
+_NOBODY = "/dev/null"
+
+
+def become_ssh(login: Login, *, confirm: bool = False) -> NoReturn:
+    """Become ssh; raises `NotFound` when sudo is to be confirmed and nobody can be asked."""
+    environment = dict(os.environ)
+    # Should the user say -A as well, it is still not their agent that is forwarded.
+    options = ["-o", f"ForwardAgent={_NOBODY}", "-a"]
+    if login.sudo_host is not None:
+        path = _open(login.folder, login.sudo_host, confirm=confirm)
+        options = ["-o", f"ForwardAgent={path}"]
+        # ssh forwards nothing unless an agent answers it, and then another than this one
+        options += ["-o", "IdentityAgent=SSH_AUTH_SOCK"]
+        if not _answers(environment.get("SSH_AUTH_SOCK", "")):
+            environment["SSH_AUTH_SOCK"] = path
+        # a master that is there already forwards what it was told to
+        options += ["-o", "ControlPath=none"]
+    program, *rest = login.command
+    os.execvpe(program, [program, *options, *rest], environment)  # noqa: S606 -- no shell
+
+
+def _answers(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as tried:
+        try:
+            tried.connect(path)
+        except (OSError, ValueError):
+            return False
+    return True
+
+
+def _open(folder: str, host: str, *, confirm: bool) -> str:
+    """Have a process of its own answer for as long as this one, or what it becomes, is there."""
+    if confirm and not os.environ.get("SSH_ASKPASS"):
+        raise NotFound("--confirm-sudo asks by the program that SSH_ASKPASS names: it names none")
+    certificate = (Path(folder) / "id_ed25519-cert.pub").read_text()
+    base = os.environ.get("XDG_RUNTIME_DIR", "")
+    if not _PLAIN.fullmatch(base) or not os.path.isdir(base):  # noqa: PTH112
+        base = "/tmp"  # noqa: S108 -- the folder in it is new, and ours alone
+    place = f"{base}/tatu-{os.urandom(8).hex()}"
+    os.mkdir(place, 0o700)  # noqa: PTH102
+    path = f"{place}/agent"
+    listener = socket.socket(socket.AF_UNIX)
+    mask = os.umask(0o177)
+    listener.bind(path)
+    os.umask(mask)
+    listener.listen()
+    login = os.getpid()
+    if os.fork():
+        listener.close()
+        return path
+    try:
+        _serve(listener, Path(folder), certificate, host, login, confirm=confirm)
+    finally:
+        os.unlink(path)  # noqa: PTH108
+        os.rmdir(place)  # noqa: PTH106
+        os._exit(0)
+
+
+def _serve(
+    listener: socket.socket, state: Path, line: str, host: str, login: int, *, confirm: bool
+) -> None:
+    """Answer, away from the terminal and from all that the login has open."""
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nothing, stream)
+    at = listener.fileno()
+    os.closerange(3, at)  # a pipe that the shell waits for, the turn of others
+    os.closerange(at + 1, os.sysconf("SC_OPEN_MAX"))
+    # ssh is on its way meanwhile
+    from tatu.client import agentfilter  # noqa: PLC0415
+    from tatu.core.certificate import Certificate  # noqa: PLC0415
+
+    certificate = Certificate.parse(line)
+    filtering = agentfilter.AgentFilter(
+        host=host,
+        certificate=certificate,
+        sign=agentfilter.signer(state, certificate),
+        confirm=agentfilter.by_askpass if confirm else agentfilter.without_question,
+    )
+    agentfilter.serve(listener, filtering, lambda: os.getppid() != login)
