@@ -37,10 +37,12 @@ from tatu.service.authorities import Authorities, Defaults
 from tatu.service.directory import Administration
 from tatu.service.enrolment import Enrolment
 from tatu.service.hostcertificates import HostCertificates
+from tatu.service.hostrequests import HostRequests
 from tatu.service.instances import Instances
 from tatu.service.issuance import Issuance
 from tatu.service.notices import Notices
 from tatu.service.reconcile import Reconciliation
+from tatu.service.renewal import Renewal
 from tatu.service.revocation import Revocation
 from tatu.service.signin import SignIn
 from tatu.service.statements import Statements
@@ -77,6 +79,8 @@ class Application:
     admissions: Admissions
     instances: Instances
     enrolment: Enrolment
+    host_requests: HostRequests
+    renewal: Renewal
     revocation: Revocation
     checkpoints: Checkpoints
     administration: Administration | None
@@ -241,6 +245,26 @@ def build(config: Config, ledger: Ledger) -> Application:
             dns_suffix=config.authority.dns_suffix,
         ),
     )
+    machines = Instances(
+        ledger=ledger,
+        inventory=inventory,
+        identities=identities,
+        authorities=authorities,
+        keystore=keystore,
+        clock=now,
+        settings=instances.Settings(
+            url=config.vendordata.api_endpoint_for_vms,
+            window=config.vendordata.window,
+            create_authorities=config.create_authorities,
+        ),
+    )
+    certificates = HostCertificates(
+        ledger=ledger,
+        keystore=keystore,
+        clock=now,
+        randomness=os.urandom,
+        limits=config.limits,
+    )
     # Only the embedded directory is ours to administer; other clouds sign their users in.
     embedded = identities if isinstance(identities, Local) else None
     return Application(
@@ -273,35 +297,21 @@ def build(config: Config, ledger: Ledger) -> Application:
             clock=now,
             settings=admission.Settings(url=config.api_endpoint),
         ),
-        instances=Instances(
-            ledger=ledger,
-            inventory=inventory,
-            identities=identities,
-            authorities=authorities,
-            keystore=keystore,
-            clock=now,
-            settings=instances.Settings(
-                url=config.vendordata.api_endpoint_for_vms,
-                window=config.vendordata.window,
-                create_authorities=config.create_authorities,
-            ),
-        ),
+        instances=machines,
         enrolment=Enrolment(
             ledger=ledger,
             keystore=keystore,
             verifier=verifier,
             statements=stated,
-            certificates=HostCertificates(
-                ledger=ledger,
-                keystore=keystore,
-                clock=now,
-                randomness=os.urandom,
-                limits=config.limits,
-            ),
+            certificates=certificates,
             clock=now,
             url=config.api_endpoint,
             deployment=deployment,
         ),
+        host_requests=HostRequests(
+            ledger=ledger, verifier=verifier, clock=now, deployment=deployment
+        ),
+        renewal=Renewal(ledger=ledger, certificates=certificates, instances=machines, clock=now),
         revocation=revocation,
         checkpoints=Checkpoints(ledger=ledger, keystore=keystore, clock=now),
         administration=None
@@ -346,10 +356,11 @@ def parts(application: Application) -> "Parts":
         ledger=application.ledger,
         issuance=application.issuance,
         authorities=application.authorities,
-            watch=config.watch.endpoint,
         admissions=application.admissions,
         instances=application.instances,
         enrolment=application.enrolment,
+        host_requests=application.host_requests,
+        renewal=application.renewal,
         revocation=application.revocation,
         statements=application.statements,
         administration=application.administration,
@@ -442,6 +453,7 @@ class Server:
             try:
                 application.revocation.sweep()
                 application.ledger.sign_ins.expire(application.clock())
+                application.ledger.nonces.expire(application.clock())
             except TatuError as error:
                 LOG.warning("maintenance", error=str(error))
             if self._stopped.wait(_MAINTENANCE.total_seconds()):

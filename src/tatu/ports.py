@@ -721,6 +721,15 @@ class Hosts(Protocol):
         """
 
     @abstractmethod
+    def renewed(
+        self, authority_id: str, host_id: str, *, principals: Sequence[str], event: Event
+    ) -> None:
+        """Note that a host got certificates for these principals.
+
+        Renewal is due no more, if it is still called so. Raises `NotFound`.
+        """
+
+    @abstractmethod
     def refused(self, authority_id: str, host_id: str, event: Event) -> None:
         """Note on the host that a second key was refused."""
 
@@ -1051,6 +1060,22 @@ class Limits(Protocol):
         """Raise `TooMany` when `take` has done so in this process and window; count nothing."""
 
 
+class Nonces(Protocol):
+    """What signed requests say once (S12)."""
+
+    @abstractmethod
+    def used(self, nonce: str) -> bool:
+        """Whether a nonce was used. Cheap; `use` alone is sure."""
+
+    @abstractmethod
+    def use(self, nonce: str, *, until: datetime) -> None:
+        """Use a nonce that is remembered until a time. Raises `Conflict` when it was used."""
+
+    @abstractmethod
+    def expire(self, now: datetime) -> int:
+        """Forget the nonces whose time has passed; return how many."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Held:
     """An inferred loss that the brake holds (S22): what of an authority (`kind`) is `value`.
@@ -1115,6 +1140,7 @@ class Ledger(Protocol):
     audit: Audit
     idempotency: Idempotency
     limits: Limits
+    nonces: Nonces
 
     @abstractmethod
     def deployment(self) -> str:

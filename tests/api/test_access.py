@@ -10,8 +10,9 @@ from tests.api.deployment import ROLES, deployed
 
 KEY = "SHA256:" + "A" * 43
 A = "/v2/authorities/{authority}"
-NOBODY, ANYONE, READER, MEMBER, MANAGER, ADMIN, SELF, NOVA = (
+NOBODY, HOST, ANYONE, READER, MEMBER, MANAGER, ADMIN, SELF, NOVA = (
     "nobody",
+    "host",
     "anyone",
     "reader",
     "member",
@@ -56,6 +57,7 @@ WHO = {
     ("GET", "/v2/hosts"): READER,
     ("GET", f"{A}/hosts/{{host}}"): READER,
     ("DELETE", f"{A}/hosts/{{host}}"): MANAGER,
+    ("POST", f"{A}/hosts/{{host}}/certificates"): HOST,
     ("POST", f"{A}/enrolment-tokens"): MANAGER,
     ("POST", "/v2/vendordata/nova"): NOVA,
     ("GET", "/v2/audit-events"): MANAGER,
@@ -87,7 +89,7 @@ WHO = {
     ("POST", "/v2/assignments"): ADMIN,
     ("POST", "/v2/assignments/removals"): ADMIN,
 }
-WITH_TOKEN = sorted(route for route, who in WHO.items() if who != NOBODY)
+WITH_TOKEN = sorted(route for route, who in WHO.items() if who not in (NOBODY, HOST))
 SCOPED = [route for route in WITH_TOKEN if "{authority}" in route[1]]
 RANK = {ANYONE: 0, READER: 1, MEMBER: 2, MANAGER: 3, ADMIN: 4, NOVA: 5}
 
@@ -111,7 +113,7 @@ def path(template: str, authority: str = "blue", user: str = "none") -> str:
 def ask(deployment, route, caller, **ids):
     """Ask with an empty body: whoever may, is told that it is malformed, and nothing happens."""
     method, template = route
-    json = {} if method in ("POST", "PATCH") else None
+    json = {} if ROUTES[template][method].body else None
     answer = deployment.call(method, path(template, **ids), caller, fresh=True, json=json)
     if template == "/v2/tokens/current":
         deployment.forget_tokens()
@@ -131,6 +133,13 @@ def test_the_table_has_every_route():
 def test_only_routes_for_anyone_ask_for_no_token():
     public = {(m, p) for p, ops in ROUTES.items() for m, o in ops.items() if o.public}
     assert {route for route, who in WHO.items() if who == NOBODY} == public
+
+
+def test_hosts_alone_sign_and_no_token_stands_for_that(deployment):
+    signed = {(m, p) for p, ops in ROUTES.items() for m, o in ops.items() if o.by_host}
+    assert {route for route, who in WHO.items() if who == HOST} == signed
+    for route in signed:
+        assert ask(deployment, route, "blue-admin").status_code == 401
 
 
 @pytest.mark.parametrize("route", WITH_TOKEN, ids=" ".join)

@@ -6,39 +6,17 @@ import pytest
 
 from tatu.core import enrolment
 from tatu.core.certificate import Certificate, CertificateType
-from tatu.core.sshsig import Namespace
 from tests.api.deployment import deployed
+from tests.api.host import NONCE, enrol
 from tests.api.keys import ClientKey
 
 ENROLMENTS = "/v2/enrolments"
-NONCE = "ab" * 32
 
 
 @pytest.fixture
 def deployment(template, tmp_path):
     with deployed(template, tmp_path) as made:
         yield made
-
-
-def enrol(deployment, token_text, keys, **other):
-    """Enrol as an agent does; `other` is what is changed on the way."""
-    token = enrolment.EnrolmentToken.parse(token_text)
-    message = enrolment.message(
-        deployment=deployment.parts.deployment,
-        authority=token.authority,
-        host=token.host,
-        nonce=NONCE,
-        host_keys=[key.public for key in keys],
-    )
-    body = {
-        "authority": token.authority,
-        "host": token.host,
-        "nonce": NONCE,
-        "host_keys": [key.line for key in keys],
-        "mac": enrolment.request_mac(token.secret, message),
-        "signatures": [key.sign(Namespace.ENROL, message) for key in keys],
-    }
-    return deployment.call("POST", ENROLMENTS, json=body | other)
 
 
 def test_a_host_that_is_admitted_again_keeps_what_the_request_leaves_out(deployment):

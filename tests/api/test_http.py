@@ -96,7 +96,7 @@ def test_no_body_is_read_of_whoever_may_not_send_it(deployment, route):
     environ = {"CONTENT_LENGTH": "9", "wsgi.input": Unreadable()}
     problem(raw(deployment, method, path(template), **environ), 401, "unauthenticated")
     answer = raw(deployment, method, path(template), user="red-reader", **environ)
-    assert answer.status_code in (403, 404)
+    assert answer.status_code in ((401,) if ROUTES[template][method].by_host else (403, 404))
 
 
 @pytest.mark.parametrize("length", ["-1", "x", "1e3", "", "99999999999999999999999999"])

@@ -78,6 +78,7 @@ ROUTES: Mapping[str, Mapping[str, Operation]] = {
     f"{_AUTHORITY}/blocks/{{block}}": {"DELETE": revocations.lift_block},
     "/v2/hosts": {"GET": hosts.listed},
     f"{_AUTHORITY}/hosts/{{host}}": {"GET": hosts.show, "DELETE": hosts.delete},
+    f"{_AUTHORITY}/hosts/{{host}}/certificates": {"POST": hosts.renew},
     f"{_AUTHORITY}/enrolment-tokens": {"POST": hosts.admit},
     "/v2/vendordata/nova": {"POST": vendordata.nova},
     "/v2/audit-events": {"GET": audit_events.listed},

@@ -2,6 +2,8 @@
 
     length → token or address → path → scope → rule → body → shape → Idempotency-Key → operation
 
+Of what a host signs, time and form come first, and the signature when the body has been read.
+
 Whoever has no token learns nothing of what is there; whoever may not see something
 learns as much as of what is absent. Neither can make a thread wait for their body.
 """
@@ -15,7 +17,7 @@ import msgspec
 from falcon import Request, Response
 
 from tatu import ports
-from tatu.api import idempotency, limits
+from tatu.api import hostauthentication, idempotency, limits
 from tatu.api.operation import Call, NoQuery, Operation, Shared
 from tatu.api.parts import Parts
 from tatu.api.problems import LengthRequired, TooLarge, UnsupportedMediaType
@@ -45,8 +47,10 @@ def _responder(shared: Shared, operation: Operation) -> Callable[..., None]:
 
     def respond(req: Request, resp: Response, **segments: str) -> None:
         length = _length(req, parts.settings.max_body, takes_one=decoder is not None)
-        facts, identity = NO_FACTS, None
-        if not operation.public:
+        facts, identity, claimed, signer = NO_FACTS, None, None, None
+        if operation.by_host:
+            claimed = hostauthentication.credentials(parts, req)
+        elif not operation.public:
             facts = facts_of(req)
             # What ended since a token was looked up must not be answered from memory, nor may
             # whoever lost a role, in whatever process, change anything by it.
@@ -68,9 +72,18 @@ def _responder(shared: Shared, operation: Operation) -> Callable[..., None]:
             with shared.bodies.place(limits.address(req, parts.settings.trusted_proxies)):
                 body = read_body(req, length)
             facts = replace(facts, body_digest=hashlib.sha256(body).hexdigest())
+            if claimed is not None:
+                signer = hostauthentication.authenticate(parts, req, claimed, arguments, body)
             arguments["body"] = _body(req, body, decoder)
         resp.status = operation.status
-        call = Call(shared=shared, request=req, response=resp, facts=facts, identity=identity)
+        call = Call(
+            shared=shared,
+            request=req,
+            response=resp,
+            facts=facts,
+            identity=identity,
+            signer=signer,
+        )
         _answer(call, operation, arguments)
 
     return respond

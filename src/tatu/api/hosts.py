@@ -12,6 +12,8 @@ from tatu.api.schemas import (
     HostList,
     HostShown,
     Id,
+    RenewalRequest,
+    RenewalShown,
 )
 
 
@@ -55,3 +57,10 @@ def admit(call: Call, authority: Id, body: EnrolmentTokenRequest) -> EnrolmentTo
         host=shown.host(admission.host),
         expires_at=shown.when(admission.host.admitted_until),
     )
+
+
+@operation(by_host=True, status=201)
+def renew(call: Call, authority: Id, host: HostId, body: RenewalRequest) -> RenewalShown:
+    """Renew a host's certificates, for what it is called now."""
+    certificates = call.parts.renewal.renew(call.host_caller.host, request_id=call.request_id)
+    return RenewalShown(certificates=[certificate.line for certificate in certificates])

@@ -56,6 +56,13 @@ def document(routes: Routes, url: str) -> bytes:
                         "name": "X-Auth-Token",
                         "description": "A token of the Keystone that GET /v2 names",
                     },
+                    "host": {
+                        "type": "apiKey",
+                        "in": "header",
+                        "name": "Tatu-Signature",
+                        "description": "A host key's signature, with Tatu-Host, Tatu-Time and"
+                        " Tatu-Nonce",
+                    },
                 },
             },
         }
@@ -77,7 +84,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "required": True,
             "content": {"application/json": {"schema": schema}},
         }
-    if not operation.public:
+    if operation.by_host:
+        described["security"] = [{"host": []}]
+    elif not operation.public:
         described["security"] = [{"bearer": []}, {"keystone": []}]
     return described
 

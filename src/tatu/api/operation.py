@@ -22,6 +22,7 @@ from tatu.api.parts import Parts
 from tatu.api.readiness import Ready
 from tatu.core.errors import Unauthenticated
 from tatu.core.identity import Identity
+from tatu.service.hostrequests import HostCaller
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,7 @@ class Call:
     response: Response
     facts: ports.Request
     identity: Identity | None
+    signer: HostCaller | None = None
 
     @property
     def parts(self) -> Parts:
@@ -57,6 +59,13 @@ class Call:
         if self.identity is None:
             raise Unauthenticated("a token is needed")
         return self.identity
+
+    @property
+    def host_caller(self) -> HostCaller:
+        """The host that asks; fails closed as `caller` does."""
+        if self.signer is None:
+            raise Unauthenticated("an enrolled host has to sign this")
+        return self.signer
 
     @property
     def request_id(self) -> str:
@@ -78,16 +87,18 @@ class Operation:
     """A function with what HTTP must know of it.
 
     `rule` is asked before anything is looked up; None lets in whoever is signed in.  `public` asks
-    for no token.  With `kept` its answer is kept for an Idempotency-Key.  `publishes`: what hosts
-    are told may be another afterwards.  `media` is set where the answer is not JSON.
-    `address_rate` names the one of `Rates` that counts addresses, before a body is read.  A caller
-    is `remembered` also for a change, where its commit is compared with what ended since (S4).
-    With `audited` whoever the rule or the scope does not let in is written down.
+    for no token.  With `by_host` the host asks that the path names as `authority` and `host`, and
+    signs the request, which has a body.  With `kept` its answer is kept for an Idempotency-Key.
+    `publishes`: what hosts are told may be another afterwards.  `media` is set where the answer is
+    not JSON.  `address_rate` names the one of `Rates` that counts addresses, before a body is
+    read.  A caller is `remembered` also for a change, where its commit is compared with what ended
+    since (S4).  With `audited` whoever the rule or the scope does not let in is written down.
     """
 
     function: Callable[..., Any]
     rule: str | None
     public: bool
+    by_host: bool
     status: int
     kept: bool
     publishes: bool
@@ -116,6 +127,7 @@ def operation(
     *,
     rule: str | None = None,
     public: bool = False,
+    by_host: bool = False,
     status: int = 200,
     kept: bool = False,
     publishes: bool = False,
@@ -134,6 +146,7 @@ def operation(
             function=function,
             rule=rule,
             public=public,
+            by_host=by_host,
             status=204 if answer is type(None) else status,
             kept=kept,
             publishes=publishes,

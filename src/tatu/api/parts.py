@@ -12,8 +12,10 @@ from tatu.service.admission import Admissions
 from tatu.service.authorities import Authorities
 from tatu.service.directory import Administration
 from tatu.service.enrolment import Enrolment
+from tatu.service.hostrequests import HostRequests
 from tatu.service.instances import Instances
 from tatu.service.issuance import Issuance
+from tatu.service.renewal import Renewal
 from tatu.service.revocation import Revocation
 from tatu.service.signin import SignIn
 from tatu.service.statements import Statements
@@ -41,6 +43,7 @@ class Rates:
     sign_in_address: Rate
     enrolment_host: Rate
     enrolment_address: Rate
+    requests_host: Rate
     revoked_keys_address: Rate
     denied_address: Rate
     certificates_account: Rate
@@ -87,6 +90,8 @@ class Parts:
     admissions: Admissions
     instances: Instances
     enrolment: Enrolment
+    host_requests: HostRequests
+    renewal: Renewal
     revocation: Revocation
     statements: Statements
     administration: Administration | None

@@ -548,6 +548,16 @@ class HostFilters(Paging):
     authority: Id | None = None
 
 
+class RenewalRequest(Body):
+    """Nothing is to be said: Tatu knows what the host is called, and its keys."""
+
+
+class RenewalShown(Answer):
+    """A certificate for each host key of the enrolment, in its order."""
+
+    certificates: list[str]
+
+
 class EnrolmentTokenRequest(Body):
     """Which host to admit, and what it is called."""
 

@@ -27,9 +27,9 @@ from tatu.ports import (
     Snapshot,
     Verifier,
 )
-from tatu.service.admission import BLOCKED, legacy_token_of, secret_of
+from tatu.service.admission import legacy_token_of, secret_of
 from tatu.service.audit import append_some, event
-from tatu.service.hostcertificates import HostCertificates
+from tatu.service.hostcertificates import HostCertificates, check_admissible
 from tatu.service.paging import every
 from tatu.service.statements import Statements
 
@@ -128,7 +128,7 @@ class Enrolment:
             found = self._proven_legacy(host_ids, token, scope, request_id)
             count(found)
             snapshot = self.ledger.authorities.snapshot(found.authority)
-            self._check_admissible(snapshot, found)
+            check_admissible(snapshot, found)
             found = self._bind((host_key,), found, request_id, proven=False)
             certificate = self.certificates.standing(
                 snapshot, found, host_key, request_id, proven=False
@@ -163,7 +163,7 @@ class Enrolment:
     ) -> Answer:
         secret, snapshot, found = self._proven(redemption, request_id)
         count()
-        self._check_admissible(snapshot, found)
+        check_admissible(snapshot, found)
         self._check_signatures(redemption)
         found = self._bind(redemption.host_keys, found, request_id, proven=True)
         certificates = [
@@ -224,16 +224,6 @@ class Enrolment:
             nonce=redemption.nonce,
             host_keys=redemption.host_keys,
         )
-
-    def _check_admissible(self, snapshot: Snapshot, found: Host) -> None:
-        snapshot.authority.check_not_retired()
-        if found.id in snapshot.blocked_hosts:
-            raise Denied(BLOCKED)
-        if found.id in snapshot.held_hosts:
-            raise Denied(
-                "the cloud's answers about this instance are being checked; try again, or ask an"
-                " administrator"
-            )
 
     def _check_signatures(self, redemption: Redemption) -> None:
         keys = redemption.host_keys

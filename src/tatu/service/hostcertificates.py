@@ -8,6 +8,7 @@ from tatu.core import lint, losses
 from tatu.core.audit import SYSTEM, Actor
 from tatu.core.authority import BACKDATE, Purpose
 from tatu.core.certificate import CertificateToSign, CertificateType
+from tatu.core.errors import Denied
 from tatu.core.host import Host
 from tatu.core.keys import PublicKey
 from tatu.ports import (
@@ -21,9 +22,22 @@ from tatu.ports import (
     Snapshot,
 )
 from tatu.service import signing
+from tatu.service.admission import BLOCKED
 from tatu.service.audit import event
 from tatu.service.issuance import NONCE, listed
 from tatu.service.paging import every
+
+
+def check_admissible(snapshot: Snapshot, found: Host) -> None:
+    """Raise `Gone` or `Denied` for a host that gets no certificate now."""
+    snapshot.authority.check_not_retired()
+    if found.id in snapshot.blocked_hosts:
+        raise Denied(BLOCKED)
+    if found.id in snapshot.held_hosts:
+        raise Denied(
+            "the cloud's answers about this instance are being checked; try again, or ask an"
+            " administrator"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -122,6 +122,20 @@ class Instances:
             token=token,
         )
 
+    def current(self, known: Host, *, request_id: str) -> Host:
+        """Return a host as it is called now: the inventory is asked about an instance.
+
+        Raises `Denied` when the cloud has it no more, `Unavailable`.
+        """
+        if not known.instance:
+            return known
+        authority = self.ledger.authorities.get(known.authority)
+        try:
+            instance = self.inventory.instance(known.id, project=known.authority)
+        except NotFound as error:
+            raise Denied(_UNKNOWN) from error
+        return self._rebound(SYSTEM, authority, known, instance, request_id)
+
     def refresh(self, instance_id: str, *, project: str = "", called: str = "") -> None:
         """Give an instance that is a host the names and addresses that it has now.
 

@@ -160,6 +160,19 @@ class SqlHosts(Hosts):
 
         return self._change(work)
 
+    def renewed(
+        self, authority_id: str, host_id: str, *, principals: Sequence[str], event: Event
+    ) -> None:
+        """Note that a host got certificates for these principals."""
+
+        def work(change: Change) -> None:
+            host = _live(change.connection, authority_id, host_id)
+            if host.principals == tuple(principals):
+                _update(change.connection, replace(host, renewal_due_at=None))
+            change.append(event)
+
+        self._change(work)
+
     def refused(self, authority_id: str, host_id: str, event: Event) -> None:
         """Note that a second key was refused."""
 

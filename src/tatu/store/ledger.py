@@ -27,6 +27,7 @@ from tatu.store.hosts import SqlHosts
 from tatu.store.idempotency import SqlIdempotency
 from tatu.store.leases import SqlLeases
 from tatu.store.limits import SqlLimits
+from tatu.store.nonces import SqlNonces
 from tatu.store.publications import SqlPublications
 from tatu.store.revocations import SqlRevocations
 from tatu.store.secrets import SqlSecrets
@@ -66,6 +67,7 @@ class SqlLedger(Ledger):
         self.audit = SqlAudit(database)
         self.idempotency = SqlIdempotency(database)
         self.limits = SqlLimits(database)
+        self.nonces = SqlNonces(database)
 
     @classmethod
     def open(

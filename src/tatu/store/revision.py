@@ -8,7 +8,7 @@ from sqlalchemy import Engine, column, inspect, select, table
 
 from tatu.store.database import translated
 
-NEWEST = "0002"
+NEWEST = "0003"
 
 _VERSION = table("alembic_version", column("version_num"))
 

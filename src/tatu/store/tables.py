@@ -312,3 +312,9 @@ limits = _table(
     _number("used"),
     Column("ends_at", Moment, nullable=False, index=True),
 )
+
+nonces = _table(
+    "nonces",
+    Column("nonce", DIGEST, primary_key=True),
+    Column("until", Moment, nullable=False, index=True),
+)

@@ -217,6 +217,19 @@ def test_a_host_that_enrols_again_has_what_it_should(blue):
     assert head == blue.audit.head()
 
 
+def test_renewal_is_due_until_what_the_host_is_called_now_is_certified(blue):
+    before = enrolled(blue, addresses=("10.0.0.1",))
+    now = rebind(blue, addresses=("10.0.0.2",))
+    told = event("host.renewed", authority="blue")
+    blue.hosts.renewed("blue", "db", principals=before.principals, event=told)
+    assert blue.hosts.get("blue", "db", scope=None) == now
+    blue.hosts.renewed("blue", "db", principals=now.principals, event=told)
+    assert blue.hosts.get("blue", "db", scope=None) == replace(now, renewal_due_at=None)
+    blue.hosts.delete("blue", "db", event())
+    with pytest.raises(NotFound):
+        blue.hosts.renewed("blue", "db", principals=now.principals, event=told)
+
+
 def test_a_host_without_a_certificate_has_none_to_renew(blue):
     blue.hosts.admit(host(), event())
     assert rebind(blue, addresses=("10.0.0.1",)).renewal_due_at is None

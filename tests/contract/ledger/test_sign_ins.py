@@ -1,4 +1,4 @@
-"""Challenges, tokens, secrets, answers and limits: what is used once, or counted."""
+"""Challenges, tokens, secrets, answers, nonces and limits: what is used once, or counted."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -150,6 +150,27 @@ def test_an_answer_that_was_kept_is_not_given_up(ledger):
 def test_of_many_at_once_one_claims(ledger, open_ledger):
     ledgers = [ledger, open_ledger()]
     found = outcomes(lambda n: ledgers[n % 2].idempotency.begin("key", "digest", NOW), 16)
+    assert found.count(None) == 1
+    assert found.count(Conflict) == 15
+
+
+def test_a_nonce_is_used_once_until_its_time(ledger):
+    nonces, until = ledger.nonces, NOW + MINUTE
+    assert not nonces.used("n")
+    nonces.use("n", until=until)
+    assert nonces.used("n")
+    assert not nonces.used("N")
+    with pytest.raises(Conflict):
+        nonces.use("n", until=until)
+    assert nonces.expire(until) == 0
+    assert nonces.used("n")
+    assert nonces.expire(until + timedelta(microseconds=1)) == 1
+    assert not nonces.used("n")
+
+
+def test_of_many_at_once_one_uses_a_nonce(ledger, open_ledger):
+    ledgers = [ledger, open_ledger()]
+    found = outcomes(lambda n: ledgers[n % 2].nonces.use("n", until=NOW), 16)
     assert found.count(None) == 1
     assert found.count(Conflict) == 15
 

@@ -1,0 +1,110 @@
+"""Requests of enrolled hosts: whose they are, each good once (security.md S12)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tatu.core import hostrequest
+from tatu.core.audit import SYSTEM
+from tatu.core.errors import Conflict, NotFound, TatuError, Unauthenticated
+from tatu.core.host import Host
+from tatu.core.hostrequest import Credentials
+from tatu.core.keys import PublicKey
+from tatu.core.sshsig import Namespace
+from tatu.ports import Clock, Ledger, Verifier
+from tatu.service.audit import append_some, event
+
+_UNPROVEN = "no enrolled host signed this request, for this deployment and as it came"
+_REPEATED = "this request was sent before"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostCaller:
+    """The host that asks, as the ledger has it, and its proof: whoever keeps it can show it."""
+
+    host: Host
+    message: bytes
+    signature: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostRequests:
+    """Tells which host asks."""
+
+    ledger: Ledger
+    verifier: Verifier
+    clock: Clock
+    deployment: str
+
+    def authenticate(
+        self,
+        credentials: Credentials,
+        *,
+        method: str,
+        path: str,
+        body_digest: str,
+        count: Callable[[], None] = lambda: None,
+        request_id: str,
+    ) -> HostCaller:
+        """Return the host that signed this very request.
+
+        What `count` raises refuses it; it is called when the request is proven and new, for anyone
+        may name any host, or send again what they saw. Raises one and the same `Unauthenticated`
+        for a host that is not there, is only admitted, or came over the original's wire, which
+        proves no key; for a key that is not enrolled, and for another request. Raises it in other
+        words for a request of another time, or that came before; `Unavailable`.
+        """
+        credentials.check_time(self.clock())
+        try:
+            found = self.ledger.hosts.get(credentials.authority, credentials.host, scope=None)
+        except NotFound as error:
+            raise Unauthenticated(_UNPROVEN) from error
+        message = hostrequest.message(
+            deployment=self.deployment,
+            authority=found.authority,
+            host=found.id,
+            method=method,
+            path=path,
+            body_digest=body_digest,
+            time=credentials.time,
+            nonce=credentials.nonce,
+        )
+        try:
+            self._check_signed(found, credentials, message)
+        except TatuError as error:
+            self._audit_denial(found, request_id)
+            raise Unauthenticated(_UNPROVEN) from error
+        self._use(found, credentials, count)
+        return HostCaller(host=found, message=message, signature=credentials.signature.armored)
+
+    def _check_signed(self, found: Host, credentials: Credentials, message: bytes) -> None:
+        """Raise a `TatuError` unless a key of this enrolment signed the message."""
+        signature = credentials.signature
+        keys = () if found.legacy else tuple(map(PublicKey.parse, found.host_keys))
+        if signature.public_key not in keys:
+            raise Unauthenticated("the key is not enrolled")
+        signed = signature.signed_bytes(Namespace.HOST, message)
+        self.verifier.verify(signature.public_key, signature.signature, signed)
+
+    def _use(self, found: Host, credentials: Credentials, count: Callable[[], None]) -> None:
+        nonce = f"{found.authority}/{found.id}/{credentials.nonce}"
+        if self.ledger.nonces.used(nonce):
+            raise Unauthenticated(_REPEATED)
+        count()
+        try:
+            # twice the window: the clocks of two processes of ours may be apart, too
+            until = credentials.time + 2 * hostrequest.WINDOW
+            self.ledger.nonces.use(nonce, until=until)
+        except Conflict as error:
+            raise Unauthenticated(_REPEATED) from error
+
+    def _audit_denial(self, found: Host, request_id: str) -> None:
+        """Write down that a host was named in vain, some times; others can be made up at will."""
+        denied = event(
+            "host.request-denied",
+            by=SYSTEM,
+            at=self.clock(),
+            subject=found.id,
+            authority=found.authority,
+            request_id=request_id,
+        )
+        append_some(self.ledger, denied, found.authority, found.id)

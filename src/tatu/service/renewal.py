@@ -1,0 +1,76 @@
+"""Renewal: an enrolled host gets certificates for the names that it has now (S8, S12)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tatu.core.audit import Actor
+from tatu.core.errors import NotFound, PermissionEnded, Unauthenticated
+from tatu.core.host import Host
+from tatu.core.keys import PublicKey
+from tatu.ports import Clock, Ledger, LedgerCertificate
+from tatu.service.audit import event
+from tatu.service.hostcertificates import HostCertificates, check_admissible
+from tatu.service.instances import Instances
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renewal:
+    """Renews the certificates of hosts."""
+
+    ledger: Ledger
+    certificates: HostCertificates
+    instances: Instances
+    clock: Clock
+
+    def renew(self, found: Host, *, request_id: str) -> Sequence[LedgerCertificate]:
+        """Return a certificate for each key of this enrolment, in its order.
+
+        One that lives well yet is returned again. Of an instance the inventory is asked first;
+        certificates that name what it has no more are revoked by that, the others live on to their
+        end: the host may never see this answer. Raises `Denied` for a blocked host or an instance
+        that is gone, `Gone` for a retired authority, `Unauthenticated` when the host is no more
+        what it was, `Unavailable`.
+        """
+        try:
+            return self._renew(found, request_id)
+        except PermissionEnded:  # maybe it was called otherwise meanwhile: look again, once
+            return self._renew(self._again(found), request_id)
+
+    def _renew(self, found: Host, request_id: str) -> Sequence[LedgerCertificate]:
+        snapshot = self.ledger.authorities.snapshot(found.authority)
+        check_admissible(snapshot, found)
+        called = self.instances.current(found, request_id=request_id)
+        if called != found:  # a cut-off has just been committed on what it was called
+            snapshot = self.ledger.authorities.snapshot(found.authority)
+        certificates = [
+            self.certificates.standing(
+                snapshot, called, PublicKey.parse(line), request_id, proven=True
+            )
+            for line in found.host_keys
+        ]
+        if called.renewal_due_at is not None:
+            self.ledger.hosts.renewed(
+                found.authority,
+                found.id,
+                principals=called.principals,
+                event=event(
+                    "host.renewed",
+                    by=Actor(kind="host", id=found.id, name=found.id),
+                    at=self.clock(),
+                    subject=found.id,
+                    authority=found.authority,
+                    request_id=request_id,
+                    serials=[certificate.serial for certificate in certificates],
+                ),
+            )
+        return certificates
+
+    def _again(self, found: Host) -> Host:
+        """Return the host as it is now, if these keys are still its own."""
+        try:
+            now = self.ledger.hosts.get(found.authority, found.id, scope=None)
+        except NotFound as error:
+            raise Unauthenticated("the host is no more") from error
+        if (now.epoch, now.host_keys) != (found.epoch, found.host_keys):
+            raise Unauthenticated("the host was admitted again: it has to enrol")
+        return now
