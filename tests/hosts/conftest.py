@@ -1,0 +1,17 @@
+"""Real hosts for all tests of a process: the switch comes up when the first asks."""
+
+import pytest
+
+from tests.lab.hosts.fleet import Fleet
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "tests/hosts/" in item.path.as_posix():
+            item.add_marker(pytest.mark.hosts)
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory):
+    with Fleet.start(tmp_path_factory.mktemp("fleet")) as fleet:
+        yield fleet
