@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from tatu.agent import files, keys
+from tatu.agent import files, hooks, keys, pam
 from tatu.agent.errors import AgentError, Malformed
 from tatu.agent.keys import UserCertificate
 from tatu.agent.layout import Layout
@@ -79,6 +79,23 @@ class Session:
     def reported(self) -> dict[str, Any]:
         """Return the session as the host's report lists it."""
         return {"id": self.id, **self.told(), "since": self.at.strftime(_TIME)}
+
+
+def record_logins(layout: Layout) -> bool:
+    """Have sshd's PAM stack write the records, and say whether it had to be changed.
+
+    Other accounts skip the hook: whatever is wrong with it, administrators get in. What gives the
+    process its audit session stands in the file too, but behind modules that users can feed.
+    Raises `AgentError`.
+    """
+    hook = f"{hooks.command(layout, 'session')} {folder(layout)}"
+    others = f"pam_succeed_if.so quiet user notingroup {layout.group}"
+    lines = (
+        "session optional pam_loginuid.so",
+        f"session [success=1 default=ignore] {others}",
+        f"session required pam_exec.so seteuid quiet type=open_session {hook}",
+    )
+    return pam.ensure(layout, "sshd", lines)
 
 
 def folder(layout: Layout) -> Path:
