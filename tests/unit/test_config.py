@@ -12,9 +12,11 @@ from oslo_policy import generator as policies
 from tatu import bootstrap, config
 from tatu.core.authority import KeyAlgorithm, Purpose
 from tatu.core.errors import Malformed
-from tatu.core.statement import FreshnessPolicy
+from tatu.core.identity import Role
+from tatu.core.statement import BreakGlass, FreshnessPolicy
 from tatu.drivers import loading
 from tatu.manage import main as manage
+from tests.vectors import keys
 
 ETC = Path(__file__).parents[2] / "etc"
 WITHOUT_ACCOUNT = {"reader", "service", "tatu-inventory", "tatu-vendordata"}
@@ -48,7 +50,28 @@ def test_only_the_endpoint_is_required(load):
     assert set(found.authority.algorithms.values()) == {KeyAlgorithm.ED25519}
     assert found.role_map.without_account == WITHOUT_ACCOUNT
     assert found.statement.lifetime == timedelta(minutes=15)
-    assert "root" in found.limits.reserved
+    assert found.statement.break_glass is None
+    assert {"root", "breakglass"} <= found.limits.reserved
+
+
+def test_break_glass_keys_are_read_from_a_file_and_no_role_opens_their_account(load, tmp_path):
+    lines = [keys.ED25519.line, f"{keys.RSA.line} the second"]
+    (tmp_path / "offline.pub").write_text("\n".join([lines[0], "", lines[1], ""]))
+    section = f"[statement]\nbreak_glass_authorities = {tmp_path}/offline.pub\n"
+    found = load(f"{section}break_glass_account = help\n")
+    assert found.statement.break_glass == BreakGlass(
+        authorities=(keys.ED25519, keys.RSA), account="help"
+    )
+    assert "help" in found.limits.reserved
+    opened = found.role_map.of({Role(id="1", name="help")})
+    assert not opened.given
+    assert "reserved" in opened.left_out[0].reason
+    (tmp_path / "offline.pub").write_text("\n".join([lines[0], lines[0]]))
+    with pytest.raises(Malformed, match="one twice"):
+        load(section)
+    (tmp_path / "offline.pub").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    with pytest.raises(Malformed, match="private key"):
+        load(section)
 
 
 def test_what_is_written_is_read(load):
@@ -117,6 +140,11 @@ def test_the_environment_goes_before_files(load, monkeypatch):
         ("[authority]\nhost_validity = 9999999\n", "host_validity"),
         ("[authority]\ndns_suffix = *.example\n", "host name"),
         ("[roles]\naccounts = ops:root\n", "reserved"),
+        ("[roles]\naccounts = ops:breakglass\n", "reserved"),
+        ("[limits]\nreserved_accounts = ops\n[roles]\naccounts = ops:ops\n", "reserved"),
+        ("[statement]\nbreak_glass_account = root\n", "break_glass_account: .*reserved"),
+        ("[statement]\nbreak_glass_authorities = /absent.pub\n", r"/absent\.pub"),
+        ("[statement]\nbreak_glass_authorities = /dev/null\n", "no key, or one twice"),
         ("[roles]\naccounts = ops:Bad!\n", "no account name"),
         ("[roles]\naccounts = a:same, b:same\n", "share an account"),
         ("[statement]\nlifetime = 901\n", "lifetime"),

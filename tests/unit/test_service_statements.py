@@ -10,13 +10,14 @@ from tatu.core.authority import KeyState, Purpose
 from tatu.core.errors import Conflict, NotFound, Unavailable
 from tatu.core.identity import Role
 from tatu.core.sshsig import Namespace, SshSignature
-from tatu.core.statement import Receiver
+from tatu.core.statement import BreakGlass, Receiver
 from tatu.drivers.verifier.cryptography import CryptographyVerifier
 from tatu.ports import RevocationSelector
 from tatu.store.ledger import SqlLedger
 from tests.fakes.deployment import Key
 from tests.fakes.revoking_sshd import is_revoked
 from tests.fakes.threads import together
+from tests.vectors import keys
 
 
 def newest(deployment, authority="blue"):
@@ -64,6 +65,21 @@ def test_a_host_may_obey_each_statement_after_the_one_before(deployment):
         last = found
         serial = deployment.issue("ann").certificate.serial
         revoke(deployment, serial=serial)
+
+
+def test_a_statement_says_how_sudo_and_sessions_end_and_who_gets_in_when_all_is_away(deployment):
+    _, found = newest(deployment)
+    assert (found.pam_sudo, found.end_at_expiry, found.break_glass) == (False, False, None)
+    profile = deployment.authorities.show("blue").profile
+    deployment.authorities.change_profile(
+        deployment.who("ann"), "blue", replace(profile, pam_sudo=True), request_id="r"
+    )
+    assert newest(deployment)[1].pam_sudo, "hosts are told at once"
+    offline = BreakGlass(authorities=(keys.ED25519,), account="breakglass")
+    deployment.compose(end_at_expiry=True, break_glass=offline)
+    deployment.clock.forward(minutes=6)
+    _, found = newest(deployment)
+    assert (found.pam_sudo, found.end_at_expiry, found.break_glass) == (True, True, offline)
 
 
 def test_an_authority_that_is_not_there_has_no_statement(deployment):

@@ -18,6 +18,7 @@ GROUPS = {
     "authority": ("authority", "rotate or revoke an authority's keys"),
     "audit": ("audit", "verify, export and sign the audit chain"),
     "vendordata": ("vendordata", "what Nova hands to every instance"),
+    "breakglass": ("breakglass", "certificates that open hosts while all of Tatu is away"),
     "reconcile": ("reconcile", "compare the ledger with the cloud, and mend what it missed"),
     "brake": ("brake", "losses that were found by comparing, too many to be believed at once"),
     "check": ("check", "tell whether everything is as it should be"),
