@@ -36,17 +36,18 @@ test: ## all that CI runs
 	@tools/setup.sh sshd databases shellcheck openstack hosts
 	$(MAKE) --no-print-directory check
 	$(PYTEST) -n $(JOBS) --dist worksteal -m "slow and not soak and not openstack and not hosts"
-	$(PYTEST) -n 0 -m "openstack and not soak"
+	$(PYTEST) -n 0 -m "openstack and not matrix and not soak"
 	$(PYTEST) -n 0 -m "hosts and not matrix and not soak"
 
 .PHONY: e2e
-e2e: ## real hosts on each version of OpenSSH, and a virtual machine with a real drive
-	@tools/setup.sh sshd hosts qemu
+e2e: ## the heavier places: each version of OpenSSH, a virtual machine, outages and DNS in OpenStack
+	@tools/setup.sh sshd databases hosts qemu openstack dns
 	$(PYTEST) -n 0 -m "hosts and matrix"
+	$(PYTEST) -n 0 -m "openstack and matrix"
 
 .PHONY: lab
-lab: ## a real OpenStack on this machine until Ctrl-C; TIER=identity or compute
-	@tools/setup.sh openstack
+lab: ## a real OpenStack on this machine until Ctrl-C; TIER=identity, dns, compute or all
+	@tools/setup.sh openstack $(if $(filter dns all,$(TIER)),dns)
 	$(BIN)/python -m tests.lab up --tier $(TIER)
 
 .PHONY: soak

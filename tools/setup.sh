@@ -1,6 +1,6 @@
 #!/bin/sh
 # Sets up all that the project's commands need, and only what is missing: uv, the locked environment in
-# .venv, and for the words "sshd", "databases", "hosts", "qemu" Debian's packages (as root; otherwise it says what to install),
+# .venv, and for the words "sshd", "databases", "dns", "hosts", "qemu" Debian's packages (as root; otherwise it says what to install),
 # for "openstack" also the services of its release in .cache/openstack.
 set -eu
 cd "$(dirname "$0")/.."
@@ -46,6 +46,7 @@ for part in "$@"; do
         [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || install_packages rabbitmq-server
         [ -x /usr/sbin/mariadbd ] || install_packages mariadb-server
         ;;
+    dns) [ -x /usr/sbin/named ] || install_packages bind9 bind9-utils ;;
     hosts) install_packages debootstrap iproute2 openssh-client systemd-container util-linux ;;
     qemu) install_packages e2fsprogs qemu-system-x86 qemu-utils xorriso ;;
     shellcheck) command -v shellcheck >/dev/null || install_packages shellcheck ;;

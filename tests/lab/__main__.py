@@ -27,7 +27,7 @@ def main(arguments=None):
     parser.add_argument("--name", default="lab")
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up")
-    up.add_argument("--tier", choices=[*TIERS, "all"], default="identity")
+    up.add_argument("--tier", choices=TIERS, default="identity")
     up.add_argument("--detach", action="store_true")
     commands.add_parser("down")
     commands.add_parser("env")
@@ -37,8 +37,7 @@ def main(arguments=None):
         case "up" if _pid(folder):
             sys.exit(f"the lab {asked.name} is up already")
         case "up":
-            tier = TIERS[-1] if asked.tier == "all" else asked.tier
-            (_detach if asked.detach else _up)(folder, asked.name, tier)
+            (_detach if asked.detach else _up)(folder, asked.name, asked.tier)
         case "down":
             _down(folder)
         case "env":

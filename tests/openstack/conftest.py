@@ -25,6 +25,12 @@ def identity_lab(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def dns_lab(identity_lab):
+    identity_lab.extend("dns")
+    return identity_lab
+
+
+@pytest.fixture(scope="session")
 def compute_lab(identity_lab):
     identity_lab.extend("compute")
     return identity_lab

@@ -16,6 +16,7 @@ _NOWHERE = "http://127.0.0.1:0/v3"
 
 SERVICES = {
     "barbican": "key-manager",
+    "designate": "dns",
     "glance": "image",
     "neutron": "network",
     "nova": "compute",

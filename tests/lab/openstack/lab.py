@@ -7,6 +7,8 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from tests.lab.openstack import (
     barbican,
+    bind,
+    designate,
     glance,
     keystone,
     mariadb,
@@ -18,8 +20,8 @@ from tests.lab.openstack import (
 from tests.lab.openstack.process import START, Processes, answers
 from tests.lab.openstack.site import REGION, Site
 
-TIERS = ("identity", "compute")
-"""Each has all that those before it have."""
+TIERS = ("identity", "dns", "compute", "all")
+"""Each has what identity has; `all` has everything."""
 
 _NO_VENDORDATA = nova.Vendordata()
 
@@ -73,12 +75,14 @@ class Lab(Site):
     def extend(self, tier):
         """Start what a bigger tier needs on top of what runs."""
         assert tier in TIERS, tier
-        if tier == "compute" and "nova-api" not in self._services:
-            try:
+        try:
+            if tier in ("dns", "all") and "designate-api" not in self._services:
+                self._start_dns()
+            if tier in ("compute", "all") and "nova-api" not in self._services:
                 self._start_compute()
-            except BaseException:
-                self.processes.close()  # half a tier serves nobody
-                raise
+        except BaseException:
+            self.processes.close()  # half a tier serves nobody
+            raise
 
     def configure_vendordata(self, vendordata):
         """Have another vendordata from now on: the metadata service is started again, nothing else."""
@@ -154,6 +158,20 @@ class Lab(Site):
             lambda: self._start(barbican.service(self, self.processes)),
         )
 
+    def _start_dns(self):
+        made = designate.services(self, self.processes)
+
+        def start(name):
+            return lambda: self._start(made[name])
+
+        self._together(
+            lambda: self._start(mariadb.for_dns(self, self.processes)),
+            lambda: self._start(bind.service(self, self.processes)),
+            lambda: keystone.add_endpoint(self, "designate", self.designate_url),
+        )
+        self._together(*map(start, made))
+        designate.update_pool(self, self.processes)
+
     def _start_compute(self):
         made = nova.services(self, self.processes, self._vendordata)
         made["neutron"] = neutron.service(self, self.processes)
@@ -161,7 +179,7 @@ class Lab(Site):
         made["placement"] = placement.service(self, self.processes)
 
         def start_database():
-            self._start(mariadb.service(self, self.processes))
+            self._start(mariadb.for_compute(self, self.processes))
 
         def add_endpoints():
             for name, url in (

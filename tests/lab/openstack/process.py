@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -155,6 +156,15 @@ def answers(url):
             return False
 
     return ready
+
+
+def listens(port):
+    """Whether something of this machine listens there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def wsgi(processes, name, module, port, extra=None):

@@ -5,7 +5,7 @@ import socket
 
 import amqp
 
-from tests.lab.openstack.process import Service
+from tests.lab.openstack.process import Service, listens
 
 _SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 """The script that starts it as the caller; the one in the path changes to another user."""
@@ -39,19 +39,11 @@ def services(site, processes):
     }
     epmd = shutil.which("epmd") or "/usr/bin/epmd"
     return [
-        Service(processes, "epmd", [epmd], ready=lambda: _connects(mapper), extra=environment),
+        Service(processes, "epmd", [epmd], ready=lambda: listens(mapper), extra=environment),
         Service(
             processes, "rabbitmq", [_SERVER], ready=lambda: _speaks(broker), extra=environment
         ),
     ]
-
-
-def _connects(port):
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
 
 
 def _speaks(port):

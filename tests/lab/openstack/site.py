@@ -59,6 +59,10 @@ class Site:
         return self.url("neutron")
 
     @property
+    def designate_url(self):
+        return self.url("designate-api")
+
+    @property
     def transport_url(self):
         return f"rabbit://guest:guest@127.0.0.1:{self.ports['rabbitmq']}/"
 
@@ -79,5 +83,5 @@ class Site:
             )
         )
 
-    def database(self, name):
-        return f"mysql+pymysql://root@127.0.0.1:{self.ports['mariadb']}/{name}"
+    def database(self, name, server="mariadb"):
+        return f"mysql+pymysql://root@127.0.0.1:{self.ports[server]}/{name}"
