@@ -19,6 +19,7 @@ from tatu.core.audit import Checkpoint, Event, Link
 from tatu.core.authority import Authority, AuthorityKey, KeyAlgorithm, KeyState, Profile
 from tatu.core.certificate import Certificate, CertificateToSign, CertificateType
 from tatu.core.challenge import Challenge
+from tatu.core.claims import Login, LoginKind, Receipt, Report
 from tatu.core.host import Host
 from tatu.core.identity import Identity, Role
 from tatu.core.keys import PublicKey
@@ -640,6 +641,26 @@ class Publications(Protocol):
         """Return how far each authority is, uncached and cheap; what is none is left out."""
 
     @abstractmethod
+    def get(self, authority_id: str, version: int) -> Publication:
+        """Return a version. Raises `NotFound`."""
+
+    @abstractmethod
+    def is_lost(self, authority_id: str, version: int) -> bool:
+        """Whether a version that was signed would have to be here, and is not (S3).
+
+        Those before the oldest that is kept may have been pruned; a restore owned up to those
+        before it.
+        """
+
+    @abstractmethod
+    def prove_lost(self, authority_id: str, version: int) -> None:
+        """Note that a version was signed and is lost: the database was rolled back (S3).
+
+        Nothing is signed by the authority until `Ledger.restored`. Kept beside the database, on
+        disk on return.
+        """
+
+    @abstractmethod
     def krl(self, authority_id: str, version: int) -> bytes:
         """Return a stored KRL. Raises `NotFound`."""
 
@@ -739,6 +760,120 @@ class Hosts(Protocol):
 
         Its names are free again, and a cut-off on it is committed. Raises `NotFound`.
         """
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostReceipt:
+    """An enrolled host, and the receipt that it gave since then, if any."""
+
+    host: str
+    receipt: Receipt | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lag:
+    """How many hosts are enrolled, how many of them have not shown to obey the newest KRL.
+
+    `oldest` is when the host that is silent for longest gave its receipt.
+    """
+
+    hosts: int
+    behind: int
+    oldest: datetime | None
+
+
+class Receipts(Protocol):
+    """The latest receipt of each host. Whoever enrols anew has given none yet."""
+
+    @abstractmethod
+    def put(self, receipt: Receipt, proof: str) -> None:
+        """Keep a receipt in place of the last one, with the signed request that proves it.
+
+        Raises `NotFound` when the host is deleted meanwhile.
+        """
+
+    @abstractmethod
+    def get(self, authority_id: str, host_id: str) -> tuple[Receipt, str]:
+        """Return a host's receipt and its proof. Raises `NotFound`."""
+
+    @abstractmethod
+    def list(
+        self, authority_id: str, *, at_least: int, limit: int, marker: str | None
+    ) -> Page[HostReceipt]:
+        """Return the enrolled hosts: first those without this KRL version or a later one."""
+
+    @abstractmethod
+    def count(self, authority_id: str, *, at_least: int) -> tuple[int, int]:
+        """Return how many hosts are enrolled, and how many have that version or a later one."""
+
+    @abstractmethod
+    def lag(self) -> Lag:
+        """Return how far all hosts are, of all authorities that are not retired."""
+
+
+class Reports(Protocol):
+    """The latest report of each host. Whoever enrols anew has given none yet."""
+
+    @abstractmethod
+    def put(self, report: Report) -> None:
+        """Keep a report in place of the last one. Raises `NotFound` as `Receipts.put`."""
+
+    @abstractmethod
+    def get(self, authority_id: str, host_id: str) -> Report:
+        """Raise `NotFound` when there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerLogin:
+    """A login as a host told it, and what the ledger made of that.
+
+    `subject` and `user_name` are set only where the certificate is one of ours as it was named;
+    `alarm` says what is wrong with one that is not. `sequence` is its place, 0 before it has one.
+    """
+
+    authority: str
+    host: str
+    received_at: datetime
+    login: Login
+    subject: str = ""
+    user_name: str = ""
+    alarm: str = ""
+    sequence: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoginFilter:
+    """Which logins: every part that is not None must match; `authorities` as certificates'.
+
+    `after` is a time of the hosts' clocks.
+    """
+
+    authorities: Sequence[str] | None
+    subject: str | None = None
+    host: str | None = None
+    account: str | None = None
+    serial: int | None = None
+    kind: LoginKind | None = None
+    after: datetime | None = None
+    alarming: bool | None = None
+
+
+class Logins(Protocol):
+    """What hosts told of logins; of each host the newest `kept`."""
+
+    @abstractmethod
+    def append(
+        self, told: Sequence[LedgerLogin], alarms: Mapping[str, Event]
+    ) -> tuple[LedgerLogin, ...]:
+        """Keep what one host told; return what it had not told before.
+
+        `alarms`, by the login's id, are the events of those that are to be written down: in the
+        same commit as the login. Raises `NotFound` when the host is deleted meanwhile.
+        """
+
+    @abstractmethod
+    def list(self, wanted: LoginFilter, *, limit: int, marker: str | None) -> Page[LedgerLogin]:
+        """Return logins, those that came last first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -1132,6 +1267,9 @@ class Ledger(Protocol):
     cut_offs: CutOffs
     publications: Publications
     hosts: Hosts
+    receipts: Receipts
+    reports: Reports
+    logins: Logins
     holds: Holds
     leases: Leases
     directory: Directory

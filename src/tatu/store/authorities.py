@@ -8,17 +8,27 @@ from dataclasses import asdict, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, and_, insert, select, update
+from sqlalchemy import Connection, Row, and_, func, insert, select, update
 
 from tatu.core import losses
 from tatu.core.audit import Event
 from tatu.core.authority import SKEW, Authority, AuthorityKey, KeyState, Profile, Purpose
 from tatu.core.errors import Conflict, NotFound
 from tatu.ports import Authorities, Page, Snapshot
-from tatu.store import columns
+from tatu.store import columns, highwater
+from tatu.store.auditcopy import rolled_back
 from tatu.store.database import Change, Database
+from tatu.store.highwater import HighWater, NoHighWater
 from tatu.store.retiring import retire
-from tatu.store.tables import authorities, authority_keys, blocks, certificates, chain, holds
+from tatu.store.tables import (
+    authorities,
+    authority_keys,
+    blocks,
+    certificates,
+    chain,
+    holds,
+    publications,
+)
 from tatu.store.told import by, ranges
 
 SNAPSHOT_AGE = 5.0
@@ -59,9 +69,12 @@ class Snapshots:
 class SqlAuthorities(Authorities):
     """Keeps authorities, their keys and profiles."""
 
-    def __init__(self, database: Database, snapshots: Snapshots) -> None:
+    def __init__(
+        self, database: Database, snapshots: Snapshots, high_water: HighWater | NoHighWater
+    ) -> None:
         self._database = database
         self._snapshots = snapshots
+        self._high_water = high_water
 
     def create(self, authority: Authority, event: Event) -> None:
         """Add an authority."""
@@ -236,7 +249,10 @@ class SqlAuthorities(Authorities):
 
     def _read_snapshot(self, authority_id: str) -> Snapshot:
         blocked: dict[str, set[str]] = {"user": set(), "subject-key": set(), "host": set()}
+        # before the versions: a mark is raised to what was committed, or to what a host proved
+        versions = self._high_water.marks().get(highwater.publication(authority_id), 0)
         with self._database.read() as connection:
+            _check_versions(connection, authority_id, versions)
             # first the mark: what changes while the rest is read, changes after it
             mark = connection.execute(select(chain.c.mark)).scalar_one()
             authority = read(connection, authority_id)
@@ -259,6 +275,17 @@ class SqlAuthorities(Authorities):
             held_origins=frozenset(held["origin"]),
             mark=mark,
         )
+
+
+def _check_versions(connection: Connection, authority_id: str, mark: int) -> None:
+    """Raise `RolledBack` when a version was published that the database does not have (S3)."""
+    floor = select(authorities.c.version_floor).where(authorities.c.id == authority_id)
+    newest = select(func.max(publications.c.version)).where(
+        publications.c.authority == authority_id
+    )
+    stands = max(connection.scalar(floor) or 0, connection.scalar(newest) or 0)
+    if stands < mark:
+        raise rolled_back(f"{authority_id!r} stands at version {stands}, not {mark}")
 
 
 def read(connection: Connection, authority_id: str) -> Authority:

@@ -27,8 +27,11 @@ from tatu.store.hosts import SqlHosts
 from tatu.store.idempotency import SqlIdempotency
 from tatu.store.leases import SqlLeases
 from tatu.store.limits import SqlLimits
+from tatu.store.logins import SqlLogins
 from tatu.store.nonces import SqlNonces
 from tatu.store.publications import SqlPublications
+from tatu.store.receipts import SqlReceipts
+from tatu.store.reports import SqlReports
 from tatu.store.revocations import SqlRevocations
 from tatu.store.secrets import SqlSecrets
 from tatu.store.sign_ins import SqlSignIns
@@ -53,12 +56,15 @@ class SqlLedger(Ledger):
         self._clock = clock
         self._lock = lock
         self._writer = GroupWriter(database)
-        self.authorities = SqlAuthorities(database, snapshots)
+        self.authorities = SqlAuthorities(database, snapshots, high_water)
         self.certificates = SqlCertificates(database, self._writer, snapshots, high_water)
         self.revocations = SqlRevocations(database, snapshots)
         self.cut_offs = SqlCutOffs(database, snapshots)
-        self.publications = SqlPublications(database, high_water)
+        self.publications = SqlPublications(database, snapshots, high_water)
         self.hosts = SqlHosts(database, snapshots)
+        self.receipts = SqlReceipts(database)
+        self.reports = SqlReports(database)
+        self.logins = SqlLogins(database)
         self.holds = SqlHolds(database, snapshots)
         self.leases = SqlLeases(database)
         self.directory = SqlDirectory(database)

@@ -10,7 +10,7 @@ from tatu.core.errors import Conflict, NotFound
 from tatu.ports import NewestVersion, Publication, Publications
 from tatu.store import highwater
 from tatu.store.auditcopy import rolled_back
-from tatu.store.authorities import absent
+from tatu.store.authorities import Snapshots, absent
 from tatu.store.database import Database
 from tatu.store.highwater import HighWater, NoHighWater
 from tatu.store.tables import authorities as rows
@@ -23,8 +23,11 @@ _AT_ONCE = 500  # names in a query: SQLite has room for 999 where it is old
 class SqlPublications(Publications):
     """Keeps every version; the newest is what is served."""
 
-    def __init__(self, database: Database, high_water: HighWater | NoHighWater) -> None:
+    def __init__(
+        self, database: Database, snapshots: Snapshots, high_water: HighWater | NoHighWater
+    ) -> None:
         self._database = database
+        self._snapshots = snapshots
         self._high_water = high_water
 
     def newest(self, authority_id: str) -> Publication | None:
@@ -80,6 +83,39 @@ class SqlPublications(Publications):
                         version=version or 0, published=published or 0, revision=revision
                     )
         return found
+
+    def get(self, authority_id: str, version: int) -> Publication:
+        """Return a version."""
+        query = select(table).where(table.c.authority == authority_id, table.c.version == version)
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise NotFound(f"there is no statement {version} of authority {authority_id!r}")
+        return _publication(row)
+
+    def is_lost(self, authority_id: str, version: int) -> bool:
+        """Look for a version among those that are kept."""
+        mine = table.c.authority == authority_id
+        with self._database.read() as connection:
+            floor, oldest, found = connection.execute(
+                select(
+                    select(rows.c.version_floor)
+                    .where(rows.c.id == authority_id)
+                    .scalar_subquery(),
+                    select(func.min(table.c.version)).where(mine).scalar_subquery(),
+                    select(table.c.version)
+                    .where(mine, table.c.version == version)
+                    .scalar_subquery(),
+                )
+            ).one()
+        return found is None and version > max(floor or 0, oldest or 0)
+
+    def prove_lost(self, authority_id: str, version: int) -> None:
+        """Raise the mark above all that the database has, as if it had been published."""
+        newest = self.newest(authority_id)
+        beyond = max(version, newest.version + 1 if newest else 0)
+        self._high_water.raise_to(highwater.publication(authority_id), beyond)
+        self._snapshots.forget()
 
     def krl(self, authority_id: str, version: int) -> bytes:
         """Return a stored KRL."""

@@ -19,7 +19,7 @@ from tatu.store.auditcopy import rolled_back
 from tatu.store.database import Change, Database
 from tatu.store.revocations import redo
 from tatu.store.tables import audit as audit_table
-from tatu.store.tables import authorities, certificates
+from tatu.store.tables import authorities, certificates, publications
 from tatu.store.told import Told, batches
 
 MARGIN = 1024
@@ -27,14 +27,28 @@ MARGIN = 1024
 
 
 def check_marks(database: Database, marks: Mapping[str, int]) -> None:
-    """Raise `RolledBack` when a serial mark, read before, is above the database's."""
+    """Raise `RolledBack` when a mark, read before, is above what the database has."""
+    newest = (
+        select(publications.c.authority, func.max(publications.c.version).label("version"))
+        .group_by(publications.c.authority)
+        .subquery()
+    )
+    query = select(
+        authorities.c.id,
+        authorities.c.next_serial,
+        authorities.c.version_floor,
+        func.coalesce(newest.c.version, 0).label("newest"),
+    ).join(newest, newest.c.authority == authorities.c.id, isouter=True)
     with database.read() as connection:
-        rows = connection.execute(select(authorities.c.id, authorities.c.next_serial)).all()
+        rows = connection.execute(query).all()
     for row in rows:
-        if row.next_serial < marks.get(row.id, 0):
-            raise rolled_back(
-                f"{row.id!r} stands at serial {row.next_serial}, not {marks[row.id]}"
-            )
+        version = max(row.newest, row.version_floor)
+        for what, value, mark in (
+            ("serial", row.next_serial, marks.get(row.id, 0)),
+            ("version", version, marks.get(highwater.publication(row.id), 0)),
+        ):
+            if value < mark:
+                raise rolled_back(f"{row.id!r} stands at {what} {value}, not {mark}")
 
 
 def restore(

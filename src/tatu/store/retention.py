@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, sel
 
 from tatu.core.audit import Event
 from tatu.store.database import Change, Database
-from tatu.store.tables import blocks, certificates, cut_offs, krls, publications
+from tatu.store.tables import blocks, certificates, cut_offs, krls, logins, publications
 
 
 def prune(
@@ -60,6 +60,7 @@ def _remove(connection: Connection, before: datetime, *, expired: bool) -> dict[
     ended: dict[Table, ColumnElement[bool]] = {
         cut_offs: and_(cut_offs.c.swept, cut_offs.c.at < before),
         blocks: blocks.c.cleared_at < before,
+        logins: logins.c.received_at < before,
     }
     if expired:
         ended[certificates] = certificates.c.valid_before < before

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, column, inspect, select, table
 
 from tatu.store.database import translated
 
-NEWEST = "0003"
+NEWEST = "0004"
 
 _VERSION = table("alembic_version", column("version_num"))
 

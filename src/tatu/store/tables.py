@@ -318,3 +318,53 @@ nonces = _table(
     Column("nonce", DIGEST, primary_key=True),
     Column("until", Moment, nullable=False, index=True),
 )
+
+# What hosts tell of themselves: the latest of each host, as it was enrolled then.
+receipts = _table(
+    "receipts",
+    _authority(),
+    Column("host", ID, primary_key=True),
+    _number("statement_version"),
+    _number("krl_version"),
+    Column("krl_digest", NAME, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("received_at", Moment, nullable=False),
+    Column("proof", LONG_TEXT, nullable=False),
+)
+
+reports = _table(
+    "reports",
+    _authority(),
+    Column("host", ID, primary_key=True),
+    Column("received_at", Moment, nullable=False),
+    Column("agent_version", NAME, nullable=False),
+    Column("openssh", NAME, nullable=False),
+    Column("os", NAME, nullable=False),
+    Column("findings", LONG_TEXT, nullable=False),
+    Column("sessions", LONG_TEXT, nullable=False),
+)
+
+# `serial` is text: a certificate that nobody of ours made has any number of 64 bits.
+logins = _table(
+    "logins",
+    Column("sequence", NUMBER, primary_key=True, autoincrement=True),
+    Column("authority", ID, ForeignKey("authorities.id"), nullable=False),
+    Column("host", ID, nullable=False),
+    Column("id", ID, nullable=False),
+    Column("received_at", Moment, nullable=False, index=True),
+    Column("at", Moment, nullable=False),
+    Column("kind", WORD, nullable=False),
+    Column("account", NAME, nullable=False),
+    Column("serial", NAME),
+    Column("key_id", NAME),
+    Column("subject_key", NAME),
+    Column("signature_key", NAME),
+    Column("source", NAME, nullable=False),
+    Column("detail", NAME, nullable=False),
+    Column("subject", ID, nullable=False),
+    Column("user_name", NAME, nullable=False),
+    Column("alarm", NAME, nullable=False),
+    Index("logins_by_id", "authority", "host", "id", unique=True),
+    Index("logins_by_host", "authority", "host", "sequence"),
+    Index("logins_by_authority", "authority", "sequence"),
+)

@@ -9,9 +9,10 @@ from tatu.core import losses, wire
 from tatu.core.audit import Actor, Event
 from tatu.core.authority import Authority, AuthorityKey, KeyState, Profile, Purpose
 from tatu.core.certificate import CertificateToSign, CertificateType, signed
+from tatu.core.claims import ClaimedCertificate, Login, LoginKind, Receipt
 from tatu.core.host import Host
 from tatu.core.keys import PublicKey
-from tatu.ports import IssuedCertificate
+from tatu.ports import IssuedCertificate, LedgerLogin
 
 
 def slow(database: str):
@@ -135,6 +136,45 @@ def host(
         admitted_until=NOW + timedelta(minutes=15),
         created_at=NOW,
         **parts,
+    )
+
+
+def receipt(host_id: str = "db", krl_version: int = 1, **parts: object) -> Receipt:
+    values = {
+        "authority": "blue",
+        "host": host_id,
+        "statement_version": krl_version,
+        "krl_version": krl_version,
+        "krl_digest": "sha256:" + "0" * 64,
+        "at": NOW,
+        "received_at": NOW,
+    }
+    return Receipt(**{**values, **parts})
+
+
+def claimed(serial: int = 7, **parts: object) -> ClaimedCertificate:
+    values = {"serial": serial, "key_id": "alice", "subject_key": "SHA256:s", "signature_key": "c"}
+    return ClaimedCertificate(**{**values, **parts})
+
+
+def login(
+    login_id: str,
+    *,
+    authority: str = "blue",
+    host: str = "db",
+    received_at: datetime = NOW,
+    subject: str = "",
+    alarm: str = "",
+    **parts: object,
+) -> LedgerLogin:
+    values = {"at": NOW, "kind": LoginKind.ACCEPTED, "account": "member", "certificate": claimed()}
+    return LedgerLogin(
+        authority=authority,
+        host=host,
+        received_at=received_at,
+        login=Login(id=login_id, **{**values, **parts}),
+        subject=subject,
+        alarm=alarm,
     )
 
 

@@ -7,7 +7,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import MetaData, Table, inspect, text
 
-from tatu.ports import RevocationSelector
+from tatu.ports import LoginFilter, RevocationSelector
 from tatu.store import migrations, revision
 from tatu.store.database import make_engine
 from tatu.store.ledger import SqlLedger
@@ -122,6 +122,51 @@ ROWS = {
         ("leases", {"name": "reconcile", "holder": "one", "until": 2}),
     ),
     "0003": (("nonces", {"nonce": "0" * 64, "until": 2}),),
+    "0004": (
+        (
+            "receipts",
+            {
+                "authority": "blue",
+                "host": "db",
+                "statement_version": 9,
+                "krl_version": 9,
+                "krl_digest": "sha256:0",
+                "at": 1,
+                "received_at": 1,
+                "proof": "{}",
+            },
+        ),
+        (
+            "reports",
+            {
+                "authority": "blue",
+                "host": "db",
+                "received_at": 1,
+                "agent_version": "1",
+                "openssh": "9.2",
+                "os": "debian",
+                "findings": "[]",
+                "sessions": "[]",
+            },
+        ),
+        (
+            "logins",
+            {
+                "authority": "blue",
+                "host": "db",
+                "id": "1",
+                "received_at": 1,
+                "at": 1,
+                "kind": "accepted",
+                "account": "member",
+                "source": "",
+                "detail": "",
+                "subject": "u1",
+                "user_name": "ann",
+                "alarm": "",
+            },
+        ),
+    ),
 }
 
 
@@ -156,6 +201,8 @@ def test_each_revision_runs_with_data_from_the_one_before(new_url):
         assert [held.value for held in ledger.holds.standing()] == ["u1"]
         assert ledger.directory.user("ann").id == "u1"
         assert ledger.publications.newest("blue").version == 9
+        told = ledger.logins.list(LoginFilter(authorities=None), limit=9, marker=None)
+        assert [one.user_name for one in told.items] == ["ann"]
         assert [sweep.topic for sweep in ledger.cut_offs.unswept()] == ["user:u1"]
         ledger.authorities.touch()
         ledger.check()

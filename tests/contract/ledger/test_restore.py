@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tatu.core import audit, losses
-from tatu.core.errors import Malformed, RolledBack, Unavailable
+from tatu.core.errors import Malformed, NotFound, RolledBack, Unavailable
 from tatu.ports import RevocationSelector, User
 from tatu.store import auditcopy
 from tests.contract.ledger.material import (
@@ -113,6 +113,43 @@ def test_no_version_is_published_twice_after_a_restore(deployment):
         deployment.ledger.publications.store(publication(100), b"", after=0)
     deployment.ledger.publications.store(publication(101), b"", after=0)
     deployment.ledger.publications.store(publication(102), None, after=101)
+
+
+@pytest.mark.parametrize("lost", [90, 200])
+def test_a_version_that_only_a_host_has_stops_all_signing_until_the_restore_is_owned_up_to(
+    deployment, lost
+):
+    """The marks were restored with the database, as with a machine's snapshot: a host tells."""
+    publications = deployment.ledger.publications
+    publications.store(publication(50), b"", after=0)
+    publications.store(publication(100), None, after=50)
+    deployment.ledger.authorities.snapshot("blue")
+    assert publications.is_lost("blue", lost)
+    publications.prove_lost("blue", lost)
+    for ask in (
+        deployment.ledger.check,
+        lambda: deployment.ledger.authorities.snapshot("blue"),
+        lambda: publications.store(publication(max(lost, 100) + 1), None, after=100),
+    ):
+        with pytest.raises(RolledBack, match="tatu-manage db restored"):
+            ask()
+    deployment.ledger.restored(iter(deployment.copied()))
+    assert not publications.is_lost("blue", lost)
+    deployment.reopen()
+    deployment.ledger.check()
+    deployment.ledger.authorities.snapshot("blue")
+    deployment.ledger.publications.store(publication(300), None, after=100)
+
+
+def test_a_version_that_is_here_or_may_have_been_pruned_is_not_lost(deployment):
+    publications = deployment.ledger.publications
+    assert publications.is_lost("blue", 1)
+    publications.store(publication(50), b"", after=0)
+    for version, lost in ((49, False), (50, False), (51, True)):
+        assert publications.is_lost("blue", version) is lost
+    assert publications.get("blue", 50) == publication(50)
+    with pytest.raises(NotFound):
+        publications.get("blue", 51)
 
 
 def test_what_was_revoked_since_the_dump_is_revoked_again(deployment):

@@ -9,7 +9,7 @@ from tatu.core import losses
 from tatu.core.authority import SKEW
 from tatu.core.errors import Malformed, NotFound
 from tatu.ports import CertificateFilter, Publication, RevocationSelector
-from tests.contract.ledger.material import NOW, event, user_certificate
+from tests.contract.ledger.material import NOW, event, host, login, user_certificate
 
 OLD = NOW - timedelta(days=10)
 BEFORE = NOW - timedelta(days=5)
@@ -48,6 +48,8 @@ def grown(blue):
         lasts = timedelta(days=days)
         blue.certificates.record(user_certificate(serial, mark=mark, lasts=lasts), event())
     blue.revocations.revoke_serials({"blue": [2, 4]}, "lost", event(authority="blue"))
+    blue.hosts.admit(host(), event())
+    blue.logins.append([login("1", received_at=OLD), login("2")], {})
     return blue
 
 
@@ -61,7 +63,7 @@ def serials(ledger):
     return {row.serial for row in ledger.certificates.list(wanted, limit=9, marker=None).items}
 
 
-GONE = {"publications": 2, "krls": 1, "cut_offs": 2, "blocks": 1}
+GONE = {"publications": 2, "krls": 1, "cut_offs": 2, "blocks": 1, "logins": 1}
 
 
 def test_what_is_done_with_is_removed_and_the_rest_stays(grown):

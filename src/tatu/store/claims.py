@@ -1,0 +1,43 @@
+"""What the parts share that keep what hosts tell (S19)."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, select
+
+from tatu.core.errors import NotFound
+from tatu.store.tables import hosts
+
+
+def lock_host(connection: Connection, authority_id: str, host_id: str) -> None:
+    """Let the host's claims be kept one after the other; raises `NotFound` when it is deleted."""
+    query = select(hosts.c.id).where(of_host(hosts, authority_id, host_id, column="id"))
+    if connection.scalar(query.where(hosts.c.deleted_at.is_(None)).with_for_update()) is None:
+        raise NotFound(f"authority {authority_id!r} has no host {host_id!r}")
+
+
+def keep_latest(connection: Connection, table: Table, values: dict[str, Any]) -> None:
+    """Put a row in the place of the host's last one."""
+    authority_id, host_id = values["authority"], values["host"]
+    lock_host(connection, authority_id, host_id)
+    connection.execute(delete(table).where(of_host(table, authority_id, host_id)))
+    connection.execute(insert(table).values(values))
+
+
+def of_host(
+    table: Table, authority_id: str, host_id: str, *, column: str = "host"
+) -> ColumnElement[bool]:
+    """Hold for a host's rows."""
+    return and_(table.c.authority == authority_id, table.c[column] == host_id)
+
+
+def of_this_enrolment(table: Table) -> ColumnElement[bool]:
+    """Join a host with what it told since it enrolled: a machine before it told the rest."""
+    return and_(
+        table.c.authority == hosts.c.authority,
+        table.c.host == hosts.c.id,
+        table.c.received_at >= hosts.c.enrolled_at,
+    )
+
+
+ENROLLED = and_(hosts.c.deleted_at.is_(None), hosts.c.enrolled_at.is_not(None))
+"""Holds for hosts that are there and have enrolled."""

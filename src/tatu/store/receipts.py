@@ -1,0 +1,117 @@
+"""The latest receipt of each host."""
+
+from typing import Any
+
+from sqlalchemy import Row, and_, case, func, or_, select
+
+from tatu.core.claims import Receipt
+from tatu.core.errors import Malformed, NotFound
+from tatu.ports import HostReceipt, Lag, Page, Receipts
+from tatu.store.claims import ENROLLED, keep_latest, of_this_enrolment
+from tatu.store.database import Database
+from tatu.store.tables import authorities, hosts, krls
+from tatu.store.tables import receipts as table
+
+_KEPT = tuple(column for column in table.columns if column.name != "proof")
+_MISSING, _DONE = 0, 1
+
+
+class SqlReceipts(Receipts):
+    """Joins hosts with what they told since they enrolled."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, receipt: Receipt, proof: str) -> None:
+        """Keep a receipt."""
+        values = {**vars(receipt), "proof": proof}
+        self._database.write(lambda connection: keep_latest(connection, table, values))
+
+    def get(self, authority_id: str, host_id: str) -> tuple[Receipt, str]:
+        """Return a receipt with its proof."""
+        query = (
+            select(table)
+            .join(hosts, of_this_enrolment(table))
+            .where(ENROLLED, hosts.c.authority == authority_id, hosts.c.id == host_id)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise NotFound(f"host {host_id!r} of authority {authority_id!r} gave no receipt")
+        return _receipt(row), row.proof
+
+    def list(
+        self, authority_id: str, *, at_least: int, limit: int, marker: str | None
+    ) -> Page[HostReceipt]:
+        """Return the hosts of an authority; the marker is whether it is done, and its id."""
+        done = _done(at_least)
+        query = (
+            select(hosts.c.id, done.label("done"), *_KEPT)
+            .join(table, of_this_enrolment(table), isouter=True)
+            .where(ENROLLED, hosts.c.authority == authority_id)
+            .order_by(done, hosts.c.id)
+            .limit(limit + 1)
+        )
+        if marker is not None:
+            place, after = _place(marker)
+            query = query.where(or_(done > place, and_(done == place, hosts.c.id > after)))
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return Page(
+            items=tuple(
+                HostReceipt(host=row.id, receipt=None if row.host is None else _receipt(row))
+                for row in rows[:limit]
+            ),
+            marker=f"{rows[limit - 1].done}:{rows[limit - 1].id}" if len(rows) > limit else None,
+        )
+
+    def count(self, authority_id: str, *, at_least: int) -> tuple[int, int]:
+        """Return how many hosts there are, and how many are done."""
+        query = (
+            select(func.count(), func.coalesce(func.sum(_done(at_least)), 0))
+            .select_from(hosts)
+            .join(table, of_this_enrolment(table), isouter=True)
+            .where(ENROLLED, hosts.c.authority == authority_id)
+        )
+        with self._database.read() as connection:
+            enrolled, done = connection.execute(query).one()
+        return enrolled, int(done)
+
+    def lag(self) -> Lag:
+        """Return how far all hosts are."""
+        newest = (
+            select(krls.c.authority, func.max(krls.c.version).label("version"))
+            .group_by(krls.c.authority)
+            .subquery()
+        )
+        behind = case((table.c.krl_version >= newest.c.version, 0), else_=1)
+        query = (
+            select(
+                func.count(),
+                func.coalesce(func.sum(behind), 0),
+                func.min(table.c.received_at),
+            )
+            .select_from(hosts)
+            .join(authorities, authorities.c.id == hosts.c.authority)
+            .join(newest, newest.c.authority == hosts.c.authority, isouter=True)
+            .join(table, of_this_enrolment(table), isouter=True)
+            .where(ENROLLED, authorities.c.retired_at.is_(None))
+        )
+        with self._database.read() as connection:
+            enrolled, late, oldest = connection.execute(query).one()
+        return Lag(hosts=enrolled, behind=int(late), oldest=oldest)
+
+
+def _done(at_least: int) -> Any:
+    return case((table.c.krl_version >= at_least, _DONE), else_=_MISSING)
+
+
+def _place(marker: str) -> tuple[int, str]:
+    place, _, after = marker.partition(":")
+    if place not in (str(_MISSING), str(_DONE)):
+        raise Malformed("the marker is none that a list gave")
+    return int(place), after
+
+
+def _receipt(row: Row[Any]) -> Receipt:
+    return Receipt(**{column.name: getattr(row, column.name) for column in _KEPT})

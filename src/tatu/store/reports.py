@@ -1,0 +1,68 @@
+"""The latest report of each host."""
+
+import json
+from typing import Any
+
+from sqlalchemy import select
+
+from tatu.core.claims import ClaimedCertificate, Finding, LiveSession, Report
+from tatu.core.errors import NotFound
+from tatu.ports import Reports
+from tatu.store import columns
+from tatu.store.claims import ENROLLED, keep_latest, of_this_enrolment
+from tatu.store.database import Database
+from tatu.store.tables import hosts
+from tatu.store.tables import reports as table
+
+
+class SqlReports(Reports):
+    """Keeps reports as they are: nothing is ever looked for in them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, report: Report) -> None:
+        """Keep a report."""
+        values = {
+            **vars(report),
+            "findings": columns.dump([vars(finding) for finding in report.findings]),
+            "sessions": columns.dump([_dumped(session) for session in report.sessions]),
+        }
+        self._database.write(lambda connection: keep_latest(connection, table, values))
+
+    def get(self, authority_id: str, host_id: str) -> Report:
+        """Return a report."""
+        query = (
+            select(table)
+            .join(hosts, of_this_enrolment(table))
+            .where(ENROLLED, hosts.c.authority == authority_id, hosts.c.id == host_id)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise NotFound(f"host {host_id!r} of authority {authority_id!r} gave no report")
+        return Report(
+            **{
+                **row._asdict(),
+                "findings": tuple(Finding(**each) for each in json.loads(row.findings)),
+                "sessions": tuple(map(_session, json.loads(row.sessions))),
+            }
+        )
+
+
+def _dumped(session: LiveSession) -> dict[str, Any]:
+    return {
+        **vars(session),
+        "certificate": vars(session.certificate),
+        "since": columns.micros(session.since),
+    }
+
+
+def _session(stored: dict[str, Any]) -> LiveSession:
+    return LiveSession(
+        **{
+            **stored,
+            "certificate": ClaimedCertificate(**stored["certificate"]),
+            "since": columns.moment(stored["since"]),
+        }
+    )
