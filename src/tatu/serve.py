@@ -5,14 +5,14 @@ anew when they change). Exit codes: 0 stopped, 1 cannot serve, 2 wrong configura
 """
 
 import functools
-import multiprocessing
 import multiprocessing.util
 import os
+import signal
+import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import structlog
 from granian.constants import Interfaces
@@ -23,15 +23,15 @@ from tatu.config import Config, load
 from tatu.core.errors import Malformed, TatuError
 from tatu.serving import Listening
 
-if TYPE_CHECKING:
-    from multiprocessing.process import BaseProcess
-
 LOG = structlog.get_logger("tatu.serve")
 
 _PROGRAM = "tatu-api"
 _GRACE = 30
 """Seconds that requests have to end when the server stops."""
 
+_BESIDE = (
+    "import sys; from tatu import serve; sys.exit(serve.beside(int(sys.argv[1]), sys.argv[2:]))"
+)
 _AGAIN = 5.0
 """Seconds until a door that ended is started again."""
 
@@ -49,9 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.configure(config.log_level)
     for warning in config.warnings:
         LOG.warning("insecure", why=warning)
-    serving.block_signals()  # also in the thread of the door beside
-    with _door_beside(given) if config.watch.with_api else nullcontext():
-        return _listening(config).serve(functools.partial(_worker, tuple(given)))
+    serve = functools.partial(_listening(config).serve, functools.partial(_worker, tuple(given)))
+    if not config.watch.with_api:
+        return serve()
+    serving.block_signals()  # in the thread of the door as well
+    door = _Beside(given)
+    with door:
+        return serve(on_hangup=functools.partial(door.signal, signal.SIGHUP))
 
 
 def _listening(config: Config) -> Listening:
@@ -69,38 +73,43 @@ def _listening(config: Config) -> Listening:
     )
 
 
-@contextmanager
-def _door_beside(given: Sequence[str]) -> Iterator[None]:
-    """Run the watch door for as long as the API is served, again when it ends."""
-    stopping = threading.Event()
-    context = multiprocessing.get_context("spawn")
-    running: list[BaseProcess] = []
+class _Beside:
+    """The watch door, run for as long as the API is served, and again when it ends."""
 
-    def keep() -> None:
-        while not stopping.is_set():
-            running[:] = [context.Process(target=_watch, args=(given, os.getpid()))]
-            running[0].start()
-            running[0].join()
-            if not stopping.wait(_AGAIN):
-                LOG.warning("watch door ended", exit_code=running[0].exitcode)
+    def __init__(self, given: Sequence[str]) -> None:
+        self._command = [sys.executable, "-c", _BESIDE, str(os.getpid()), *given]
+        self._stopping = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        # A door ends with the thread that started it (prctl(2)): this one lives as long as we do.
+        self._keeper = threading.Thread(target=self._keep, name="tatu-watch", daemon=True)
 
-    # The door ends with the thread that started it (prctl(2)): this one lives as long as we do.
-    keeper = threading.Thread(target=keep, name="tatu-watch", daemon=True)
-    keeper.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        for process in running:
-            process.terminate()
-        keeper.join(_GRACE)
+    def __enter__(self) -> None:
+        self._keeper.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self.signal(signal.SIGTERM)
+        self._keeper.join(_GRACE)
+
+    def signal(self, number: int) -> None:
+        """Send the door a signal, if it runs."""
+        if self._process:
+            self._process.send_signal(number)
+
+    def _keep(self) -> None:
+        while not self._stopping.is_set():
+            self._process = subprocess.Popen(self._command)
+            code = self._process.wait()
+            if not self._stopping.wait(_AGAIN):
+                LOG.warning("watch door ended", exit_code=code)
 
 
-def _watch(given: Sequence[str], parent: int) -> None:
-    from tatu import watch  # noqa: PLC0415 - the API needs nothing of it
+def beside(parent: int, given: Sequence[str]) -> int:
+    """Run the watch door until the parent ends; return its exit code."""
+    from tatu import watch  # noqa: PLC0415 - the API itself needs nothing of it
 
     serving.end_with(parent)
-    sys.exit(watch.main(given))
+    return watch.main(given)
 
 
 def _worker(arguments: tuple[str, ...]) -> Callable[..., Any]:

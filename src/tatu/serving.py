@@ -41,8 +41,13 @@ class Listening:
     threads: int
     grace: int
 
-    def serve(self, load_worker: Callable[[], Any]) -> int:
-        """Serve what each worker loads until told to stop; return the exit code."""
+    def serve(
+        self, load_worker: Callable[[], Any], on_hangup: Callable[[], None] = lambda: None
+    ) -> int:
+        """Serve what each worker loads until told to stop; return the exit code.
+
+        Workers reload on SIGHUP, and whatever `on_hangup` tells of it.
+        """
         try:
             self._check_port()
         except OSError as error:
@@ -64,7 +69,12 @@ class Listening:
             ssl_key=self.tls[1] if self.tls else None,
             workers_kill_timeout=self.grace,
         )
-        receive_signals(_hand_on)
+
+        def hangup() -> None:
+            _hand_on()
+            on_hangup()
+
+        receive_signals(hangup)
         LOG.info("serving", host=self.host, port=self.port)
         try:
             server.serve(target_loader=load_worker, wrap_loader=False)
