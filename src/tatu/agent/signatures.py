@@ -12,6 +12,8 @@ from tatu.agent.errors import AgentError, Malformed
 
 STATEMENT = "statement@tatu"
 ENROL = "enrol@tatu"
+HOST = "host@tatu"
+SUDO = "sudo@tatu"
 
 _TIMEOUT = 30
 _MAX_SIGNATURE = 16 * 2**10

@@ -131,6 +131,10 @@ class Store:
             raise AgentError("the kept revocation list is damaged: it will be fetched again")
         return data
 
+    def krl_path(self, state: State) -> Path:
+        """Return where `krl` reads that list."""
+        return self._krl_path(state.newest.krl_digest)
+
     def stage(self, krl: bytes) -> Path:
         """Keep a list that no statement kept here names yet, and return where it is."""
         path = self._krl_path(krl_digest(krl))
