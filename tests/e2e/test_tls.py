@@ -1,52 +1,16 @@
 """TLS without a proxy: `tatu-api` serves it, `tatu` and `tatu-agent` trust what they are told to."""
 
-import ipaddress
 import ssl
 import subprocess
 import urllib.error
 import urllib.request
-from datetime import timedelta
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from tatu.bootstrap import now
 from tests.e2e.cli_lab import TATU, make_key
 from tests.fakes.agent_host import AgentHost, make_keys
+from tests.fakes.tls import make_certificate
 from tests.lab.server import PROJECT, USER, Deployment, wait_until
-
-
-def make_certificate(folder):
-    """Make a TLS certificate for 127.0.0.1 that vouches for itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tatu")])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now() - timedelta(hours=1))
-        .not_valid_after(now() + timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").touch(mode=0o600)
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return folder / "cert.pem", folder / "key.pem"
 
 
 class Served:

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.lab.hosts.fleet import Fleet
+from tests.lab.hosts.tatu import Tatu
 
 
 def pytest_collection_modifyitems(items):
@@ -15,3 +16,15 @@ def pytest_collection_modifyitems(items):
 def fleet(tmp_path_factory):
     with Fleet.start(tmp_path_factory.mktemp("fleet")) as fleet:
         yield fleet
+
+
+@pytest.fixture(scope="session")
+def tatu(fleet, tmp_path_factory):
+    with Tatu.start(fleet, tmp_path_factory.mktemp("tatu")) as tatu:
+        yield tatu
+
+
+@pytest.fixture
+def project(tatu):
+    """A project of the test's own, with its authority."""
+    return tatu.project()

@@ -126,6 +126,7 @@ class Fleet:
         _ip("-n", switch, "link", "set", "lo", "up")
         _ip("-n", switch, "link", "add", "br0", "type", "bridge")
         _ip("-n", switch, "addr", "add", f"{GATEWAY}/16", "dev", "br0")
+        _ip("-n", switch, "addr", "add", "169.254.169.254/32", "dev", "br0")
         _ip("-n", switch, "link", "set", "br0", "up")
 
     def _close(self):
@@ -270,6 +271,14 @@ class Host:
             said = done.stdout + done.stderr
             raise AssertionError(f"{command} on {self.name} ended with {done.returncode}: {said}")
         return done
+
+    def write(self, path, content, mode=0o644):
+        """Write a file of root's, with the folders that it needs, also before the first boot."""
+        file = (self.root if self.is_up else self.folder / "disk") / str(path).lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        file.chmod(mode)
 
     def journal(self, unit=None):
         """Return what a unit, or the whole machine, logged since it was booted, one message a line."""

@@ -1,0 +1,255 @@
+"""Tatu on the switch of a fleet: its real programs, over TLS, and people who use them from there."""
+
+import contextlib
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tools import zipapp
+
+from tests.e2e import cli_lab
+from tests.e2e.cli_lab import make_key
+from tests.fakes.tls import make_certificate
+from tests.lab.hosts import inventory
+from tests.lab.hosts.fleet import GATEWAY, START
+from tests.lab.openstack.process import Failed
+from tests.lab.openstack.venv import ROOT
+
+ADMIN = "alice"
+
+_PORT = 8322
+
+_CONFIG = """\
+[DEFAULT]
+api_endpoint = {url}
+[api]
+bind_host = {gateway}
+bind_port = {port}
+tls_certificate = {certificate}
+tls_key = {key}
+[watch]
+endpoint = https://{gateway}:{watch_port}
+bind_host = {gateway}
+bind_port = {watch_port}
+with_api = true
+[database]
+connection = sqlite:///{folder}/tatu.db
+[state]
+directory = {folder}/state
+[keystore_local]
+kek_file = {folder}/kek
+[inventory]
+driver = file
+[inventory_file]
+path = {folder}/instances.json
+{more}
+"""
+
+
+class Tatu:
+    """One deployment; `Tatu.start` is how to get one.  Hosts are told to trust `certificate` for TLS."""
+
+    @classmethod
+    @contextlib.contextmanager
+    def start(cls, fleet, folder, more=""):
+        """Serve on the switch for as long as the block lasts; `more` is added to the configuration."""
+        tatu = cls(fleet, folder, more)
+        try:
+            tatu.serve()
+            yield tatu
+        finally:
+            tatu.stop()
+
+    def __init__(self, fleet, folder, more):
+        self.fleet = fleet
+        self.folder = folder
+        self.url = f"https://{GATEWAY}:{_PORT}"
+        self.log = folder / "tatu.log"
+        self.agent = folder / "tatu-agent"
+        self.certificate, key = make_certificate(folder, GATEWAY)
+        self.key = make_key(folder / "admin")
+        self.instances = {}
+        self._projects = 0
+        self._config = folder / "tatu.conf"
+        self._process = None
+        self._config.write_text(
+            _CONFIG.format(
+                url=self.url,
+                gateway=GATEWAY,
+                port=_PORT,
+                watch_port=_PORT + 1,
+                folder=folder,
+                certificate=self.certificate,
+                key=key,
+                more=more,
+            )
+        )
+        (folder / "instances.json").write_text("{}")
+        inventory.install(folder / "plugins")
+        zipapp.build(ROOT / "src/tatu/agent", self.agent)
+        self.manage("keystore", "new-key", folder / "kek")
+        self.manage("db", "sync")
+
+    def manage(self, *words):
+        """Run `tatu-manage`, and return what it printed; it must succeed."""
+        program = Path(sys.executable).with_name("tatu-manage")
+        command = [program, "--config-file", self._config, *words]
+        done = subprocess.run(
+            list(map(str, command)),
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+        return done.stdout
+
+    def serve(self):
+        """Start it, and wait until it is ready."""
+        with self.log.open("ab") as log, self.fleet.inside():
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tatu.serve", "--config-file", self._config],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        until = time.monotonic() + START
+        while not self._is_ready():
+            if self._process.poll() is not None or time.monotonic() > until:
+                raise Failed("tatu-api is not ready", self.log)
+            time.sleep(0.03)
+
+    def stop(self):
+        """Kill it at once, with its children."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def project(self):
+        """Make one more project whose administrator is Alice, with its authority."""
+        self._projects += 1
+        name = f"project-{self._projects}"
+        self.manage("bootstrap", "--admin", ADMIN, "--project", name, "--key", f"{self.key}.pub")
+        return Project(self, name)
+
+    def put_instance(self, instance_id, project, name, *addresses):
+        """Have the cloud tell of an instance that it built just now."""
+        self.instances[instance_id] = {
+            "project": project.id,
+            "name": name,
+            "addresses": addresses,
+            "built_at": datetime.now(UTC).isoformat(),
+        }
+        self._write_instances()
+
+    def remove_instance(self, instance_id):
+        del self.instances[instance_id]
+        self._write_instances()
+
+    def _write_instances(self):
+        file = self.folder / "instances.json"
+        file.with_suffix(".new").write_text(json.dumps(self.instances))
+        file.with_suffix(".new").replace(file)
+
+    @property
+    def _environment(self):
+        path = os.pathsep.join([str(ROOT), str(self.folder / "plugins")])
+        return {**os.environ, "PYTHONPATH": path}
+
+    def _is_ready(self):
+        context = ssl.create_default_context(cafile=self.certificate)
+        try:
+            with (
+                self.fleet.inside(),
+                urllib.request.urlopen(f"{self.url}/readyz", context=context, timeout=5) as answer,
+            ):
+                return answer.status == 200
+        except OSError:
+            return False
+
+
+class Project:
+    """A project, the people in it, and its hosts."""
+
+    def __init__(self, tatu, name):
+        self.tatu = tatu
+        self.name = name
+        self.admin = Person(self, ADMIN, tatu.key)
+        self.id = self.admin.json("whoami")["project"]
+
+    def person(self, name, *roles):
+        """Add somebody who has these roles, and is signed in."""
+        key = make_key(self.tatu.folder / f"{self.name}-{name}")
+        self.admin.run("user", "create", name)
+        self.admin.run("user", "key", "add", name, f"{key}.pub")
+        for role in roles:
+            self.admin.run("role", "add", "--user", name, "--project", self.name, role)
+        return Person(self, name, key)
+
+    def enrol(self, host):
+        """Admit a host as an operator does, and let its agent enrol."""
+        made = self.admin.json("token", "create", host.name, "--address", host.address)
+        host.write("/usr/local/sbin/tatu-agent", self.tatu.agent.read_bytes(), 0o755)
+        host.write("/etc/tatu-ca.pem", self.tatu.certificate.read_bytes())
+        host.run(
+            ["tatu-agent", "enrol", "--token-file", "-", "--ca-file", "/etc/tatu-ca.pem"],
+            input=made["token"],
+        )
+
+
+class Person(cli_lab.Person):
+    """Somebody on the switch, with a home of their own, who runs `tatu` and plain ssh."""
+
+    def __init__(self, project, name, key):
+        tatu = project.tatu
+        super().__init__(tatu.folder / "homes" / f"{project.name}-{name}", tatu)
+        self._fleet = tatu.fleet
+        self.environment["REQUESTS_CA_BUNDLE"] = str(tatu.certificate)
+        self.run(
+            *("login", "--cloud", "test", "--url", tatu.url, "--user", name),
+            *("--project", project.name, "--key", key),
+        )
+
+    def run(self, *arguments, **options):
+        with self._fleet.inside():
+            return super().run(*arguments, **options)
+
+    def certify(self, *arguments):
+        """Get a certificate, and know the project's hosts; return what `tatu usercert create` shows."""
+        made = self.json("usercert", "create", *arguments)
+        (self.home / "known_hosts").write_text(self.run("known-hosts").stdout)
+        return made
+
+    def ssh(self, host, account, *command):
+        """Log in with the certificate that there is, without a question; return how it ended."""
+        return self._fleet.run(
+            self.ssh_command(host, account, *command), stdin=subprocess.DEVNULL, timeout=60
+        )
+
+    def ssh_command(self, host, account, *command):
+        """Return the command line of that login, to be started inside of the switch."""
+        key = self.state / "id_ed25519"
+        options = {
+            "BatchMode": "yes",
+            "CertificateFile": f"{key}-cert.pub",
+            "GlobalKnownHostsFile": "/dev/null",
+            "HostKeyAlias": host.name,
+            "IdentitiesOnly": "yes",
+            "IdentityAgent": "none",
+            "IdentityFile": key,
+            "StrictHostKeyChecking": "yes",
+            "UserKnownHostsFile": self.home / "known_hosts",
+        }
+        words = [f"-o{name}={value}" for name, value in options.items()]
+        return ["ssh", "-F", "none", *words, f"{account}@{host.address}", *command]
