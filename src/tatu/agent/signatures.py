@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tatu.agent.errors import AgentError, Malformed
@@ -16,6 +16,8 @@ HOST = "host@tatu"
 SUDO = "sudo@tatu"
 
 _TIMEOUT = 30
+_AT_ONCE = 100
+"""Certificates: each is an open file."""
 _MAX_SIGNATURE = 16 * 2**10
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -99,8 +101,25 @@ def check_krl(path: Path) -> None:
 
 def is_revoked(line: str, krl: Path) -> bool:
     """Say whether the list has the certificate; raises `AgentError` when that cannot be told."""
-    with _in_memory(line + "\n") as certificate:
-        arguments = ["ssh-keygen", "-Q", "-f", str(krl), f"/dev/fd/{certificate}"]
-        what = "the look for a certificate in the revocation list"
-        printed = run(arguments, what=what, files=(certificate,), codes=(0, 1))
-    return b"REVOKED" in printed
+    return bool(revoked([line], krl))
+
+
+def revoked(lines: Iterable[str], krl: Path) -> frozenset[str]:
+    """Return the certificates that the list has; raises `AgentError` when it cannot be told."""
+    listed, found = sorted(set(lines)), set[str]()
+    for begin in range(0, len(listed), _AT_ONCE):
+        with ExitStack() as stack:
+            part = listed[begin : begin + _AT_ONCE]
+            opened = [stack.enter_context(_in_memory(line + "\n")) for line in part]
+            paths = [f"/dev/fd/{file}" for file in opened]
+            arguments = ["ssh-keygen", "-Q", "-f", str(krl), *paths]
+            what = "the look for certificates in the revocation list"
+            printed = run(arguments, what=what, files=opened, codes=(0, 1)).decode().splitlines()
+        # `PATH (COMMENT): ok`; the lines have no comment that could say otherwise
+        said = {text.split(" ")[0].rstrip(":"): text.rpartition(": ")[2] for text in printed}
+        for path, line in zip(paths, part):
+            if said.get(path) not in ("ok", "REVOKED"):
+                raise AgentError(f"{what} found no answer")
+            if said[path] == "REVOKED":
+                found.add(line)
+    return frozenset(found)
