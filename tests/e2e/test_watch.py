@@ -20,7 +20,7 @@ from tatu.config import load
 from tatu.drivers.keystore import kek
 from tatu.manage.main import main
 from tests.e2e.cli_lab import DEADLINE, free_port, make_key, wait_until
-from tests.e2e.test_serve import children, running
+from tests.e2e.test_serve import running
 
 CONF = """\
 [DEFAULT]
@@ -53,6 +53,12 @@ def template(tmp_path_factory):
     words = ("--admin", "admin", "--project", "blue", "--key", f"{key}.pub")
     assert deployment.manage("bootstrap", *words) == 0
     return folder
+
+
+def children(pid):
+    """Return what all threads of a process started."""
+    listed = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for path in listed for child in path.read_text().split()]
 
 
 class Deployment:
