@@ -197,13 +197,29 @@ def test_a_server_that_refuses_says_why(host, tatu, capsys):
     assert "answered 403: no?[2J way (request r9)" in capsys.readouterr().err
 
 
-def test_sshd_that_does_not_read_the_drop_in_gets_none(host, tatu, capsys):
+def test_where_the_distribution_includes_nothing_a_block_does_and_goes_when_not_needed(host, tatu):
+    with_include = host.config.read_bytes()
+    without = with_include.replace(b"Include", b"#Include")
+    host.config.write_bytes(without)
+    host.config.chmod(0o600)
+    assert host.enrol(tatu.token) == 0
+    text = host.config.read_bytes()
+    assert text.endswith(without)
+    assert f"Include {host.drop_in}\n".encode() in text
+    assert host.config.stat().st_mode & 0o777 == 0o600
+    assert host.sync() == 0
+    assert (text, 1) == (host.config.read_bytes(), host.reload_count)
+    host.config.write_bytes(text.replace(b"#Include", b"Include"))
+    assert host.sync() == 0
+    assert with_include == host.config.read_bytes()
+
+
+def test_what_sshd_would_not_do_leaves_its_main_file_as_it_was(host, tatu, capsys):
     host.config.write_text(host.config.read_text().replace("Include", "#Include"))
-    assert host.enrol(tatu.token) == 1
-    assert "must stand at the top of" in capsys.readouterr().err
+    before = host.config.read_bytes()
+    assert host.enrol(tatu.token, "--reload-command", "false") == 1
+    assert before == host.config.read_bytes()
     assert not host.drop_in.exists()
-    assert host.reload_count == 0
-    host.check_sshd()
 
 
 def test_a_setting_before_ours_that_opens_another_way_in_is_found(host, tatu, capsys):
@@ -551,7 +567,7 @@ def test_what_an_operator_should_put_right_is_told(enrolled, tatu, capsys):
     assert enrolled.sync() == 0
     told = capsys.readouterr().err
     assert "ssh_host_ed25519_key is not the key that was enrolled" in told
-    assert "no account here is in group" in told
+    assert "the account nobody-here opens to nobody: no account is in group" in told
 
 
 def test_a_certificate_that_ends_soon_is_told(host, tatu, capsys):

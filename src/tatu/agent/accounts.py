@@ -80,8 +80,8 @@ class Accounts:
             return f"there is {self.users.home(name)}, whose files it would get"
         return refusal(name)
 
-    def keep(self, names: Iterable[str]) -> None:
-        """Have these open and all others of the agent's locked; raises `AgentError` at the end.
+    def keep(self, names: Iterable[str]) -> list[str]:
+        """Have these open and all others of the agent's locked; return what could not be done.
 
         What fails for one keeps no other from being locked or made. Names that something stands
         in the way of are passed over: `in_the_way` tells of them.
@@ -98,8 +98,7 @@ class Accounts:
             for name in new[: _MAX_ACCOUNTS - len(ours)]:
                 with _noted(failures, name):
                     self._make(name)
-        if failures:
-            raise AgentError("; ".join(failures))
+        return failures
 
     def _settle(self, name: str, user: User, *, is_wanted: bool) -> None:
         """Open or lock an account, and take away what would run in it without a login (S16)."""
@@ -165,8 +164,9 @@ class Standing(Accounts):
         missing = set(names) - set(self.managed(names))
         return dict.fromkeys(sorted(missing), f"no account is in group {self.layout.group}")
 
-    def keep(self, names: Iterable[str]) -> None:
+    def keep(self, names: Iterable[str]) -> list[str]:
         """Change nothing."""
+        return []
 
 
 def of(layout: Layout) -> Accounts:

@@ -6,14 +6,12 @@ killed, or a file that somebody changed, is put right by the next run.
 
 from __future__ import annotations
 
-import grp
 import hashlib
-import pwd
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from tatu.agent import files, freshness, sshd
+from tatu.agent import accounts, files, freshness, made, place, sshd, sudoers, unattended
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
 from tatu.agent.sshd import Wanted
@@ -21,25 +19,6 @@ from tatu.agent.state import MAX_KRL, State, Store
 from tatu.agent.statement import Statement
 
 _MARK = b"# Written by tatu-agent; what is changed here is written again.\n"
-_MODE = 0o644
-_MAX_FILE = 2**20
-
-
-def managed(group: str, accounts: Sequence[str]) -> list[str]:
-    """Return those of the accounts that exist here and belong to the agent's group."""
-    try:
-        entry = grp.getgrnam(group)
-    except KeyError:
-        return []
-    found = []
-    for name in accounts:
-        try:
-            account = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        if account.pw_gid == entry.gr_gid or name in entry.gr_mem:
-            found.append(name)
-    return sorted(found)
 
 
 def install(layout: Layout, store: Store, state: State, now: datetime) -> bool:
@@ -50,11 +29,17 @@ def install(layout: Layout, store: Store, state: State, now: datetime) -> bool:
     """
     newest = state.newest
     for folder in (layout.ours, layout.drop_in.parent):
-        files.folder(folder, 0o755)
+        made.folder(layout, folder)
     # sshd refuses every key while the list that it is told of is missing, so the list comes first
-    _put(layout.krl, store.krl(state), limit=MAX_KRL)
-    accounts = admit(layout, newest, now)
-    _put(layout.user_authorities, _lines(newest.user_authorities))
+    place.put(layout, layout.krl, store.krl(state), limit=MAX_KRL)
+    # Who lost an account gets in no more before it is locked; who gains one, once all is there
+    admit(layout, newest, now)
+    failures = accounts.of(layout).keep(newest.managed)
+    managed = accounts.of(layout).managed(newest.managed)
+    sudoers.keep(layout, managed, newest.sudo, pam_sudo=newest.pam_sudo)
+    unattended.keep(layout)
+    admit(layout, newest, now)
+    place.put(layout, layout.user_authorities, _lines(newest.user_authorities))
     offline = newest.break_glass
     for path, data in (
         (layout.break_glass_authorities, offline and _lines(offline.authorities)),
@@ -62,36 +47,38 @@ def install(layout: Layout, store: Store, state: State, now: datetime) -> bool:
         (layout.notice, freshness.notice(newest) if freshness.refusing(newest, now) else None),
     ):
         if data is not None:
-            _put(path, data)
+            place.put(layout, path, data)
         elif path.exists():
             files.remove(path)
-    return _configure(layout, store, state, accounts, now)
+    reloaded = _configure(layout, store, state, managed, now)
+    if failures:
+        raise AgentError("; ".join(failures))
+    return reloaded
 
 
-def admit(layout: Layout, newest: Statement, now: datetime) -> list[str]:
-    """Write who may log in to which account by a statement of this age; return the accounts.
+def admit(layout: Layout, newest: Statement, now: datetime) -> None:
+    """Write who may log in to which account by a statement of this age.
 
     A missing or empty file lets nobody in. Needs neither the server nor the list.
     """
     opened = freshness.principals(newest, now)
-    accounts = managed(layout.group, newest.managed)
-    files.folder(layout.principals, 0o755)
-    _put_principals(layout, {name: opened[name] for name in accounts if name in opened})
-    return accounts
+    managed = accounts.of(layout).managed(newest.managed)
+    made.folder(layout, layout.principals)
+    _put_principals(layout, {name: opened[name] for name in managed if name in opened})
 
 
 def _put_principals(layout: Layout, wanted: dict[str, Sequence[str]]) -> None:
     """Write each account's principals, and take away what was written for others."""
     for path in layout.principals.iterdir():
-        ours = path.is_file() and (files.read(path, _MAX_FILE) or b"").startswith(_MARK)
+        ours = path.is_file() and (files.read(path, place.MAX_FILE) or b"").startswith(_MARK)
         if ours and path.name not in wanted:
             files.remove(path)
     for name, principals in wanted.items():
-        _put(layout.principals / name, _MARK + _lines(principals))
+        place.put(layout, layout.principals / name, _MARK + _lines(principals))
 
 
 def _configure(
-    layout: Layout, store: Store, state: State, accounts: Sequence[str], now: datetime
+    layout: Layout, store: Store, state: State, managed: Sequence[str], now: datetime
 ) -> bool:
     """Put certificates and the drop-in in place, prove their effect, reload sshd if need be."""
     newest = state.newest
@@ -103,39 +90,49 @@ def _configure(
         refusing=freshness.refusing(newest, now),
     )
     wanted[layout.drop_in] = sshd.drop_in(layout, meant)
-    digest = hashlib.sha256(repr(sorted(wanted.items())).encode()).hexdigest().encode()
-    before = {path: files.read(path, _MAX_FILE) for path in wanted}
-    if before != wanted:
+    before = {path: files.read(path, place.MAX_FILE) for path in (*wanted, layout.sshd_config)}
+    if any(before[path] != data for path, data in wanted.items()):
         sshd.check(layout, wanted[layout.drop_in])
-    pending = digest != store.loaded()
+    # Whoever was killed in the midst left what nobody tried: it is not what to go back to
+    before[layout.drop_in] = files.read(layout.good_drop_in, place.MAX_FILE)
+    answering: list[tuple[str, int]] = []
     try:
         for path, data in wanted.items():
-            _put(path, data)
-        sshd.prove(layout, meant, accounts)
+            place.put(layout, path, data)
+        included = sshd.include(layout)
+        digest = _digest([*sorted(wanted.items()), included])
+        pending = digest != store.noted("loaded")
+        proof = _digest([sshd.read(layout), meant, managed])
+        if proof != store.noted("proven"):
+            sshd.prove(layout, meant, managed)
+            store.note("proven", proof)
         if pending:
+            answering = sshd.answering(layout)
             sshd.reload(layout)
+            sshd.check_answers(answering)
     except AgentError:
-        if before != wanted:
-            _restore(layout, before)
+        _restore(layout, before)
+        if answering:
+            sshd.recover(layout, answering)
         raise
     if pending:
-        store.note_loaded(digest)
+        place.put(layout, layout.good_drop_in, wanted[layout.drop_in], 0o600)
+        store.note("loaded", digest)
     return pending
 
 
+def _digest(value: object) -> bytes:
+    return hashlib.sha256(repr(value).encode()).hexdigest().encode()
+
+
 def _restore(layout: Layout, before: dict[Path, bytes | None]) -> None:
-    """Put back what stood, the drop-in first: it names the others."""
+    """Put back what stood, what names others first."""
     for path, data in reversed(list(before.items())):
         if data is None:
             files.remove(path)
         else:
-            files.write(path, data, _MODE)
+            place.put(layout, path, data, place.mode(path))
 
 
 def _lines(texts: Sequence[str]) -> bytes:
     return "".join(f"{text}\n" for text in texts).encode()
-
-
-def _put(path: Path, data: bytes, limit: int = _MAX_FILE) -> None:
-    if files.read(path, limit) != data:
-        files.write(path, data, _MODE)

@@ -99,6 +99,11 @@ class Layout:
         return self.root / "run/tatu-agent"
 
     @property
+    def good_drop_in(self) -> Path:
+        """The newest drop-in that sshd answered with."""
+        return self.state / "good.conf"
+
+    @property
     def made(self) -> Path:
         """The record of what the agent made that is not a file of its own."""
         return self.state / "made.json"
@@ -112,6 +117,11 @@ class Layout:
     def user_manager(self) -> Path:
         """Our part of the unit that would let managed accounts run without a login."""
         return self.root / "etc/systemd/system/user@.service.d/50-tatu.conf"
+
+    @property
+    def systemd(self) -> Path:
+        """What is there where systemd runs."""
+        return self.root / "run/systemd/system"
 
     @property
     def selinux(self) -> Path:

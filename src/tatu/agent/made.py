@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from tatu.agent import files
 from tatu.agent.layout import Layout
@@ -35,3 +36,12 @@ def load(layout: Layout) -> Made:
 def save(layout: Layout, made: Made) -> None:
     """Remember; raises `AgentError`."""
     files.write(layout.made, json.dumps(asdict(made), sort_keys=True).encode(), 0o600)
+
+
+def folder(layout: Layout, path: Path) -> None:
+    """Make a folder of the system's, and those above it, unless they are there."""
+    new = [str(each) for each in (path, *path.parents) if not each.exists()]
+    if new:
+        record = load(layout)
+        save(layout, replace(record, folders=tuple(sorted({*record.folders, *new}))))
+        files.folder(path, 0o755)

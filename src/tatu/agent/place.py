@@ -21,6 +21,11 @@ def put(layout: Layout, path: Path, data: bytes, mode: int = MODE, limit: int = 
     return True
 
 
+def mode(path: Path) -> int:
+    """Return a file's mode; what one has that is not there yet."""
+    return path.stat().st_mode & 0o7777 if path.exists() else MODE
+
+
 def label(layout: Layout, path: Path) -> None:
     """Give a new file the context that the policy wants: sshd may read no other."""
     if layout.selinux.exists():

@@ -8,19 +8,31 @@ import os
 import re
 import shlex
 import signal
+import socket
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tatu.agent import files
+from tatu.agent import files, place
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
 from tatu.agent.signatures import run
 
 _DIRECTIVE = re.compile(r'\s*"?(\w+)"?[\s=]+(.*)')
+_BEGIN = b"# Begin: written by tatu-agent; what is changed here is written again.\n"
+_END = b"# End: written by tatu-agent.\n"
+_BLOCK = re.compile(re.escape(_BEGIN) + rb".*?" + re.escape(_END), re.DOTALL)
 _MAX_CONFIG = 2**20
 _MAX_DEPTH = 16  # as in sshd's servconf.c
 _FROM = ("127.0.0.1", "10.0.0.1", "203.0.113.1", "::1")
+_LISTENING = re.compile(r"\[?([0-9A-Fa-f.:%a-z]+?)\]?:(\d+)")
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (looked for, not bound)
+_MAX_ADDRESSES = 16
+_SILENCE = 2.0
+_PATIENCE = 10.0
+_UNITS = ("ssh.service", "sshd.service")  # Debian's name, and everybody else's
 _PID_FILES = ("/run/sshd.pid", "/var/run/sshd.pid")
 
 
@@ -107,13 +119,50 @@ def check_order(layout: Layout) -> None:
     )
 
 
-def _read_before(path: Path, depth: int) -> Iterator[tuple[Path, str]]:
+def include(layout: Layout) -> bool:
+    """Have sshd read our drop-in, and say whether that took a block in its main file.
+
+    It takes none where the distribution includes the folder, as most do.
+    """
+    text = files.read(layout.sshd_config, _MAX_CONFIG) or b""
+    plain = _BLOCK.sub(b"", text)
+    drop_in = os.path.realpath(layout.drop_in)
+    reads = _read_before(layout.sshd_config, 0, plain)
+    if any(os.path.realpath(path) == drop_in for path, _ in reads):
+        _put_config(layout, plain)
+        return False
+    _put_config(layout, _BEGIN + f"Include {layout.drop_in}\n".encode() + _END + plain)
+    return True
+
+
+def exclude(layout: Layout) -> None:
+    """Take our block out of sshd's main file, if it is there."""
+    _put_config(layout, _BLOCK.sub(b"", files.read(layout.sshd_config, _MAX_CONFIG) or b""))
+
+
+def _put_config(layout: Layout, data: bytes) -> None:
+    if layout.sshd_config.exists():
+        place.put(layout, layout.sshd_config, data, place.mode(layout.sshd_config))
+
+
+def read(layout: Layout) -> list[tuple[str, bytes | None]]:
+    """Return all that sshd's configuration depends on: its files, and which sshd it is."""
+    program = Path(layout.sshd).stat()
+    paths = [path for path, keyword in _read_before(layout.sshd_config, 0) if not keyword]
+    return [
+        (f"{layout.sshd} {program.st_ino} {program.st_mtime_ns}", None),
+        *((str(path), files.read(path.resolve(), _MAX_CONFIG)) for path in paths),
+    ]
+
+
+def _read_before(path: Path, depth: int, data: bytes | None = None) -> Iterator[tuple[Path, str]]:
     """Yield each file as sshd comes to it, with "", and the keywords of its lines."""
     yield path, ""
     if depth > _MAX_DEPTH:
         raise AgentError(f"{path} is included too deep")
-    text = (files.read(path.resolve(), _MAX_CONFIG) or b"").decode(errors="replace")
-    for found in map(_DIRECTIVE.match, text.split("\n")):
+    if data is None:
+        data = files.read(path.resolve(), _MAX_CONFIG) or b""
+    for found in map(_DIRECTIVE.match, data.decode(errors="replace").split("\n")):
         if found is None:
             continue
         keyword = found[1].lower()
@@ -161,22 +210,65 @@ def _effective(layout: Layout, arguments: Sequence[str]) -> set[tuple[str, str]]
     return {(name, value) for name, _, value in pairs}
 
 
+def answering(layout: Layout) -> list[tuple[str, int]]:
+    """Return the addresses at which sshd greets now, of those that it is told to listen on."""
+    found = []
+    for name, value in sorted(_effective(layout, [])):
+        address = _LISTENING.match(value) if name == "listenaddress" else None
+        if address:
+            found.append((_EVERYWHERE.get(address[1], address[1]), int(address[2])))
+    return [address for address in found[:_MAX_ADDRESSES] if _greets(address)]
+
+
+def _greets(address: tuple[str, int]) -> bool:
+    try:
+        with socket.create_connection(address, _SILENCE) as connection:
+            return connection.recv(4, socket.MSG_WAITALL) == b"SSH-"
+    except OSError:
+        return False
+
+
+def check_answers(addresses: Sequence[tuple[str, int]]) -> None:
+    """Raise `AgentError` unless sshd greets at all of these addresses before long."""
+    until = time.monotonic() + _PATIENCE
+    for address in addresses:
+        while not _greets(address):
+            if time.monotonic() > until:
+                raise AgentError(f"sshd answers no more at {address[0]} port {address[1]}")
+            time.sleep(0.05)
+
+
+def recover(layout: Layout, addresses: Sequence[tuple[str, int]]) -> None:
+    """Have sshd answer again after what stood before was put back: it may have ended."""
+    for again in (reload, _restart):
+        with suppress(AgentError):
+            again(layout)
+            check_answers(addresses)
+            return
+
+
 def reload(layout: Layout) -> None:
     """Make a running sshd read its configuration again; sessions stay. Raises `AgentError`."""
     if layout.reload_command:
         run(shlex.split(layout.reload_command), what="the reload command")
     elif Path("/run/systemd/system").is_dir():
-        _reload_unit()
+        # one that a socket starts reads the new configuration anyway
+        _unit("try-reload-or-restart")
     else:
         _hang_up()
 
 
-def _reload_unit() -> None:
-    """Reload the unit if it runs; one that a socket starts reads the new configuration anyway."""
+def _restart(layout: Layout) -> None:
+    """Start sshd anew; sessions stay here, too."""
+    if not layout.reload_command and Path("/run/systemd/system").is_dir():
+        _unit("restart")
+
+
+def _unit(verb: str) -> None:
     try:
-        run(["systemctl", "try-reload-or-restart", "ssh.service"])  # Debian's name
+        run(["systemctl", verb, _UNITS[0]])
     except AgentError:
-        run(["systemctl", "try-reload-or-restart", "sshd.service"])  # and everybody else's
+        run(["systemctl", verb, _UNITS[1]])
 
 
 def _hang_up() -> None:

@@ -150,13 +150,13 @@ class Store:
             if path != named:
                 files.remove(path)
 
-    def loaded(self) -> bytes | None:
-        """Return the digest of the configuration that sshd was last seen to load."""
-        return files.read(self.folder / "loaded", 128)
+    def noted(self, name: str) -> bytes | None:
+        """Return the digest under which something was last seen done."""
+        return files.read(self.folder / name, 128)
 
-    def note_loaded(self, digest: bytes) -> None:
-        """Remember what sshd loaded."""
-        files.write(self.folder / "loaded", digest, 0o600)
+    def note(self, name: str, digest: bytes) -> None:
+        """Remember what was done: `loaded`, by sshd, or `proven`."""
+        files.write(self.folder / name, digest, 0o600)
 
     def _krl_path(self, digest: str) -> Path:
         return self.folder / f"krl-{digest[len('sha256:') :]}"

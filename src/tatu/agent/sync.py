@@ -7,11 +7,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
-from tatu.agent import VERSION, http, signatures, statement
+from tatu.agent import VERSION, accounts, http, signatures, statement
 from tatu.agent.errors import AgentError
 from tatu.agent.freshness import staleness
 from tatu.agent.http import Server
-from tatu.agent.install import admit, install, managed
+from tatu.agent.install import admit, install
 from tatu.agent.keys import HostCertificate
 from tatu.agent.layout import Layout
 from tatu.agent.state import MAX_KRL, State, Store, check_machine, floored, krl_digest
@@ -122,9 +122,8 @@ def warnings(layout: Layout, state: State, now: datetime) -> list[str]:
     if statement.numbers(VERSION) < newest.minimum_agent_version:
         wanted = ".".join(map(str, newest.minimum_agent_version))
         found.append(f"warning: this agent is {VERSION}, the authority asks for {wanted}")
-    if newest.accounts and not managed(layout.group, list(newest.accounts)):
-        named = ", ".join(sorted(newest.accounts)[:3])
-        found.append(f"warning: no account here is in group {layout.group} and one of {named}")
+    for name, reason in accounts.of(layout).in_the_way(newest.managed).items():
+        found.append(f"warning: the account {name} opens to nobody: {reason}")
     keys = layout.host_keys()
     for name, line in state.certificates.items():
         certificate = HostCertificate.parse(line)
