@@ -59,7 +59,7 @@ def enforce(layout: Layout, state: State, now: datetime) -> list[str]:
     if left:
         numbers = ", ".join(str(process.pid) for process in left[:_SHOWN])
         said.append(f"warning: {len(left)} processes go on that should have ended: {numbers}")
-    alive = {process.session for process in processes.running()}
+    alive = {process.session for process in processes.running()} if records else set()
     for session in records:
         if session.id not in alive:
             _forget(layout, session, reasons.get(session.id, _CLOSED), now)
@@ -175,7 +175,7 @@ def _end_strays(layout: Layout) -> list[Process]:
     A login is without a record for a moment, so a stray is one that still is after a while.
     """
     uids = frozenset(pwd.getpwnam(name).pw_uid for name in accounts.of(layout).all())
-    first = _strays(layout, uids)
+    first = _strays(layout, uids) if uids else frozenset()
     if not first:
         return []
     time.sleep(_GRACE)

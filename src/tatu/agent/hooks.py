@@ -7,12 +7,11 @@ import shlex
 import sys
 from pathlib import Path
 
-from tatu.agent import files
+from tatu.agent import made, place
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
 
 _MODE = 0o755
-_MAX_HOOK = 2**20
 _PYTHON = Path("/usr/bin/python3")
 
 
@@ -25,8 +24,7 @@ def command(layout: Layout, name: str) -> str:
     if source is None:
         raise AgentError(f"this agent has no hook {name}")
     path = layout.hooks / name
-    files.folder(layout.hooks, 0o755)
-    if files.read(path, _MAX_HOOK) != source:
-        files.write(path, source, _MODE)
+    made.folder(layout, layout.hooks)
+    place.put(layout, path, source, _MODE)
     python = _PYTHON if _PYTHON.exists() else Path(sys.executable)
     return shlex.join([str(python), "-ISE", str(path)])

@@ -86,8 +86,10 @@ def record_logins(layout: Layout) -> bool:
 
     Other accounts skip the hook: whatever is wrong with it, administrators get in. What gives the
     process its audit session stands in the file too, but behind modules that users can feed.
-    Raises `AgentError`.
+    Without such a file there are no records, and every session is ended. Raises `AgentError`.
     """
+    if not (layout.pam / "sshd").exists():
+        return False
     hook = f"{hooks.command(layout, 'session')} {folder(layout)}"
     others = f"pam_succeed_if.so quiet user notingroup {layout.group}"
     lines = (
