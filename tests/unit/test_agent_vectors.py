@@ -5,12 +5,13 @@ import json
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tatu.agent import statement, token
+from tatu.agent import request, statement, token
 from tatu.agent.errors import AgentError, Malformed, Refused
 from tatu.agent.keys import HostCertificate
 from tatu.agent.statement import Receiver
@@ -85,6 +86,15 @@ def test_messages_and_macs_are_computed_alike(vector):
         mine.check_answer("00" * 32, answer, vector["answer_mac"])
     assert vector["trust"] == token.trust_digest(vector["host_keys"])
     assert vector["trust"] == enrolment.trust_digest(keys)
+
+
+@named(load("hostrequest/messages.json"))
+def test_what_a_host_signs_of_a_request_is_written_alike(vector):
+    names = ("deployment", "authority", "host")
+    mine = SimpleNamespace(**{name: vector[name] for name in names})
+    told = {name: vector[name] for name in ("method", "path", "time", "nonce")}
+    found = request.message(mine, **told, body=vector["body"].encode())
+    assert vector["message"].encode() == found
 
 
 @pytest.mark.parametrize("name", CERTIFICATES)

@@ -298,6 +298,17 @@ def test_a_revoked_key_is_in_the_krl_with_all_that_it_signed(deployment):
     assert newest(deployment)[1].user_authorities == (new.public_key,)
 
 
+def test_the_key_that_signs_stands_first_so_that_hosts_know_when_to_renew(deployment):
+    ann = deployment.who("ann")
+    deployment.authorities.add_key(ann, "blue", Purpose.HOST, request_id="r")
+    old, new = deployment.authorities.show("blue").trusted(Purpose.HOST)
+    assert newest(deployment)[1].host_authorities == (old.public_key, new.public_key)
+    deployment.authorities.change_key(
+        ann, "blue", new.public_key.fingerprint, KeyState.ACTIVE, at_once=True, request_id="r"
+    )
+    assert newest(deployment)[1].host_authorities == (new.public_key, old.public_key)
+
+
 # --- nobody is locked out by accident
 
 

@@ -6,11 +6,11 @@ import secrets
 from datetime import datetime
 from typing import Any
 
-from tatu.agent import http, signatures, statement, token
+from tatu.agent import certificates, http, signatures, statement, token
 from tatu.agent.errors import AgentError, Malformed
 from tatu.agent.http import Server
 from tatu.agent.install import install
-from tatu.agent.keys import HostCertificate, public_key
+from tatu.agent.keys import public_key
 from tatu.agent.layout import MAX_HOST_KEYS, Layout
 from tatu.agent.state import State, Store, floored, machine
 from tatu.agent.sync import adopt, verified, warnings
@@ -47,9 +47,9 @@ def enrol(
         statement=http.text(answer, "statement"),
         signature=http.text(answer, "signature"),
     )
-    _check(state, _earlier(store), _lines(answer, "statement_keys"), invitation, now)
-    certificates = _certificates(state, keys, _lines(answer, "certificates"), now)
-    state = State(**{**vars(state), "certificates": certificates})
+    _check(state, _earlier(store), certificates.lines(answer, "statement_keys"), invitation, now)
+    given = certificates.checked(state, keys, certificates.lines(answer, "certificates"), now)
+    state = State(**{**vars(state), "certificates": given})
     adopt(store, state, server)
     reloaded = install(layout, store, state, now)
     done = f"enrolled as {state.host} of {state.authority} at {state.url}"
@@ -110,13 +110,6 @@ def _redeem(
     return answer
 
 
-def _lines(answer: dict[str, Any], name: str) -> tuple[str, ...]:
-    value = answer.get(name)
-    if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
-        raise Malformed(f"the answer's {name} does not list texts")
-    return tuple(value)
-
-
 def _check(
     state: State,
     before: State | None,
@@ -136,26 +129,3 @@ def _check(
     if before and last and before.statement == state.statement:
         return
     statement.accept(new, last, state.receiver, floored(now, last))
-
-
-def _certificates(
-    state: State, keys: dict[str, str], lines: tuple[str, ...], now: datetime
-) -> dict[str, str]:
-    """Return the certificates by key file; raises `AgentError` for what no client would accept."""
-    if len(lines) != len(keys):
-        raise Malformed(f"the answer has {len(lines)} certificates for {len(keys)} host keys")
-    trusted = state.newest.host_authorities
-    found = {}
-    for (name, key), line in zip(keys.items(), lines):
-        certificate = HostCertificate.parse(line)
-        for rule, holds in (
-            ("is for another key", certificate.subject_key == key),
-            ("was not signed by a host authority", certificate.signature_key in trusted),
-            ("does not name this host", state.host in certificate.principals),
-            ("does not hold now", certificate.valid_after <= now < certificate.valid_before),
-        ):
-            if not holds:
-                raise AgentError(f"the certificate for {name} {rule}")
-        signatures.check_certificate(line)
-        found[name] = line
-    return found

@@ -65,20 +65,29 @@ class Server:
 
     def post(self, path: str, value: Any, *, limit: int) -> bytes:
         """Send JSON, and return the answer's body."""
-        request = self._request(
-            path, {"Content-Type": "application/json"}, json.dumps(value).encode()
-        )
-        body = self._send(request, limit)
+        return self.send("POST", path, json.dumps(value).encode(), {}, limit=limit)
+
+    def send(
+        self, method: str, path: str, data: bytes, headers: dict[str, str], *, limit: int
+    ) -> bytes:
+        """Send a body that is JSON already, and return the answer's body."""
+        headers = {"Content-Type": "application/json", **headers}
+        body = self._send(self._request(path, headers, data, method), limit)
         if body is None:
-            raise Malformed("the server answered 304 to a POST")
+            raise Malformed(f"the server answered 304 to a {method}")
         return body
 
     def _request(
-        self, path: str, headers: dict[str, str], data: bytes | None
+        self,
+        path: str,
+        headers: dict[str, str],
+        data: bytes | None,
+        method: str = "GET",
     ) -> urllib.request.Request:
         return urllib.request.Request(  # noqa: S310 (the scheme was checked)
             self.url.rstrip("/") + path,
             data=data,
+            method=method,
             headers={"User-Agent": f"tatu-agent/{VERSION}", "Accept": "*/*", **headers},
         )
 

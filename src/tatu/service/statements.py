@@ -239,12 +239,16 @@ def statement_keys(authority: Authority) -> tuple[PublicKey, ...]:
 
 
 def trusted_keys(authority: Authority, purpose: Purpose, now: datetime) -> tuple[PublicKey, ...]:
-    """Return the keys whose certificates may still live."""
+    """Return the keys whose certificates may still live; first the one that signs.
+
+    A host whose certificate another key signed renews it.
+    """
     user = purpose is Purpose.USER
     longest = (authority.profile.max_user_validity if user else MAX_HOST_VALIDITY) + SKEW
+    trusted = sorted(authority.trusted(purpose), key=lambda key: key.state is not KeyState.ACTIVE)
     return tuple(
         key.public_key
-        for key in authority.trusted(purpose)
+        for key in trusted
         if key.retired_at is None or now < key.retired_at + longest
     )
 
