@@ -11,7 +11,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from tatu.agent import accounts, files, freshness, made, place, sshd, sudoers, unattended
+from tatu.agent import (
+    accounts,
+    breakglass,
+    files,
+    freshness,
+    made,
+    place,
+    sshd,
+    sudoers,
+    unattended,
+)
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
 from tatu.agent.sshd import Wanted
@@ -42,8 +52,7 @@ def install(layout: Layout, store: Store, state: State, now: datetime) -> bool:
     place.put(layout, layout.user_authorities, _lines(newest.user_authorities))
     offline = newest.break_glass
     for path, data in (
-        (layout.break_glass_authorities, offline and _lines(offline.authorities)),
-        (layout.break_glass_principals, offline and _lines([offline.account])),
+        (layout.break_glass_authorities, _lines(offline.authorities) if offline else None),
         (layout.notice, freshness.notice(newest) if freshness.refusing(newest, now) else None),
     ):
         if data is not None:
@@ -86,7 +95,7 @@ def _configure(
     wanted = {path: f"{line}\n".encode() for path, line in certificates.items()}
     meant = Wanted(
         certificates=tuple(certificates),
-        break_glass=newest.break_glass.account if newest.break_glass else None,
+        break_glass=breakglass.door(layout, newest.break_glass),
         refusing=freshness.refusing(newest, now),
     )
     wanted[layout.drop_in] = sshd.drop_in(layout, meant)

@@ -59,11 +59,6 @@ class Layout:
         return self.ours / "break_glass.pub"
 
     @property
-    def break_glass_principals(self) -> Path:
-        """Which principals open the break-glass account."""
-        return self.ours / "break_glass_principals"
-
-    @property
     def notice(self) -> Path:
         """What those read who are refused while the newest statement is too old."""
         return self.ours / "notice"

@@ -37,11 +37,19 @@ _PID_FILES = ("/run/sshd.pid", "/var/run/sshd.pid")
 
 
 @dataclass(frozen=True)
+class BreakGlass:
+    """The account that offline keys open, and the command that says by which certificates."""
+
+    account: str
+    command: str
+
+
+@dataclass(frozen=True)
 class Wanted:
     """What the drop-in is to say; `refusing` shows the notice to whoever tries to log in."""
 
     certificates: tuple[Path, ...]
-    break_glass: str | None
+    break_glass: BreakGlass | None
     refusing: bool
 
 
@@ -53,15 +61,23 @@ def _settings(layout: Layout, wanted: Wanted, account: str | None = None) -> dic
     open the break-glass account alone, and no others open it: a principal does not tell who
     certified it (S20).
     """
-    authorities, principals = layout.user_authorities, f"{layout.principals}/%u"
-    if account is not None and account == wanted.break_glass:
-        authorities = layout.break_glass_authorities
-        principals = str(layout.break_glass_principals)
+    offline = wanted.break_glass
+    if offline and account == offline.account:
+        certified = {
+            "TrustedUserCAKeys": str(layout.break_glass_authorities),
+            "AuthorizedPrincipalsFile": "none",
+            "AuthorizedPrincipalsCommand": offline.command,
+            "AuthorizedPrincipalsCommandUser": "root",
+        }
+    else:
+        certified = {
+            "TrustedUserCAKeys": str(layout.user_authorities),
+            "AuthorizedPrincipalsFile": f"{layout.principals}/%u",
+            "AuthorizedPrincipalsCommand": "none",
+        }
     return {
-        "TrustedUserCAKeys": str(authorities),
+        **certified,
         "RevokedKeys": str(layout.krl),
-        "AuthorizedPrincipalsFile": principals,
-        "AuthorizedPrincipalsCommand": "none",
         "AuthorizedKeysFile": "none",
         "AuthorizedKeysCommand": "none",
         "AuthenticationMethods": "publickey",
@@ -80,8 +96,8 @@ def drop_in(layout: Layout, wanted: Wanted) -> bytes:
     lines = ["# Written by tatu-agent; what is changed here is written again.", ""]
     lines += [f"HostCertificate {path}" for path in wanted.certificates]
     # of two blocks that fit sshd takes the first
-    blocks = {wanted.break_glass: f"User {wanted.break_glass} "} if wanted.break_glass else {}
-    for account, user in [*blocks.items(), (None, "")]:
+    for account in [wanted.break_glass.account, None] if wanted.break_glass else [None]:
+        user = f"User {account} " if account else ""
         lines += ["", f"Match {user}Group {layout.group}"]
         settings = _settings(layout, wanted, account)
         lines += [f"    {name} {value}" for name, value in settings.items()]
