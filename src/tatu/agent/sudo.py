@@ -47,19 +47,22 @@ def ask_for_proof(layout: Layout, *, wanted: bool) -> None:
     password, or take one that is empty.
     """
     installed = [service for service in _SERVICES if (layout.pam / service).exists()]
-    if not wanted:
-        for service in installed:
+    lines = _check(layout) if wanted and installed else []
+    for service in installed:
+        if lines:
+            pam.ensure(layout, service, lines)
+        else:
             pam.remove(layout, service)
-        return
+
+
+def _check(layout: Layout) -> list[str]:
     program = Path(__file__).parents[2]  # the zipapp, or the folder that the package is in
     hook = f"{hooks.command(layout, 'sudo')} {program} {layout.root} {layout.group}"
     others = f"pam_succeed_if.so quiet user notingroup {layout.group}"
-    lines = (
+    return [
         f"auth [success=1 default=ignore] {others}",
         f"auth [success=done default=die] pam_exec.so seteuid quiet stdout {hook}",
-    )
-    for service in installed:
-        pam.ensure(layout, service, lines)
+    ]
 
 
 @dataclass(frozen=True)
