@@ -46,7 +46,7 @@ def install(layout: Layout, store: Store, state: State, now: datetime) -> bool:
     admit(layout, newest, now)
     failures = accounts.of(layout).keep(newest.managed)
     managed = accounts.of(layout).managed(newest.managed)
-    sudoers.keep(layout, managed, newest.sudo, pam_sudo=newest.pam_sudo)
+    sudoers.keep(layout, managed, newest)
     unattended.keep(layout)
     admit(layout, newest, now)
     place.put(layout, layout.user_authorities, _lines(newest.user_authorities))

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from tatu.agent import files, place
 from tatu.agent.layout import Layout
 from tatu.agent.signatures import run
+from tatu.agent.statement import Statement
 
 _MODE = 0o440
 _PROVEN = (
@@ -24,14 +25,15 @@ _PROVEN = (
 )
 
 
-def keep(layout: Layout, accounts: Sequence[str], sudo: Iterable[str], *, pam_sudo: bool) -> None:
+def keep(layout: Layout, accounts: Sequence[str], newest: Statement) -> None:
     """Write who of these accounts may become root; raises `AgentError` unless sudo could read it.
 
     With `pam_sudo` sudo asks its PAM stack, which asks for a proof; no account has a password.
+    Of break-glass nothing is asked: a proof takes a fresh list of what is revoked.
     """
     if not layout.sudoers.parent.is_dir():
         return  # there is no sudo here
-    data = _rules(accounts, set(sudo), pam_sudo=pam_sudo)
+    data = _rules(accounts, newest)
     if files.read(layout.sudoers, place.MAX_FILE) != data:
         # Tried where no sudo looks: a file that cannot be read would take sudo from everybody
         candidate = layout.state / "sudoers"
@@ -40,12 +42,13 @@ def keep(layout: Layout, accounts: Sequence[str], sudo: Iterable[str], *, pam_su
     place.put(layout, layout.sudoers, data, _MODE)
 
 
-def _rules(accounts: Iterable[str], sudo: set[str], *, pam_sudo: bool) -> bytes:
+def _rules(accounts: Iterable[str], newest: Statement) -> bytes:
+    offline = newest.break_glass.account if newest.break_glass else None
     lines = ["# Written by tatu-agent; what is changed here is written again."]
     for name in sorted(accounts):
-        if name not in sudo:
+        if name != offline and name not in newest.sudo:
             lines.append(f"{name} ALL=(ALL:ALL) !ALL")
-        elif pam_sudo:
+        elif name != offline and newest.pam_sudo:
             lines += [f"Defaults:{name} {', '.join(_PROVEN)}", f"{name} ALL=(ALL:ALL) PASSWD: ALL"]
         else:
             lines.append(f"{name} ALL=(ALL:ALL) NOPASSWD: ALL")
