@@ -18,6 +18,15 @@ def fleet(tmp_path_factory):
         yield fleet
 
 
+@pytest.fixture
+def boot(fleet):
+    """Boot hosts that end with the test: `boot("db-1", drive=…)`, as `fleet.host` does."""
+    before = set(fleet.hosts)
+    yield fleet.host
+    for name in set(fleet.hosts) - before:
+        fleet.remove(fleet.hosts[name])
+
+
 @pytest.fixture(scope="session")
 def tatu(fleet, tmp_path_factory):
     with Tatu.start(fleet, tmp_path_factory.mktemp("tatu")) as tatu:

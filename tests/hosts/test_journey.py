@@ -1,8 +1,8 @@
 """The whole way, on a real host."""
 
 
-def test_access_begins_with_enrolment_and_ends_with_revocation(fleet, project):
-    host = fleet.host("db-1")
+def test_access_begins_with_enrolment_and_ends_with_revocation(boot, project):
+    host = boot("db-1")
     project.enrol(host)
     bob = project.person("bob", "member")
     serial = bob.certify()["serial"]

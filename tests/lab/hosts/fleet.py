@@ -101,6 +101,13 @@ class Fleet:
         self.hosts[name] = host
         return host
 
+    def remove(self, host: "Host"):
+        """Leave nothing of a host."""
+        host.cut_power()
+        host.disconnect()
+        shutil.rmtree(host.folder)
+        del self.hosts[host.name]
+
     @contextlib.contextmanager
     def inside(self):
         """Be on the switch: what this thread binds, connects or starts in the block is there, and there alone."""
@@ -294,6 +301,10 @@ class Host:
         if self._process is not None:
             self._process.wait(guard.DEADLINE)
             self._process = None
+
+    def disconnect(self):
+        """Take its network away for good."""
+        _ip("netns", "del", self._namespace)
 
     @property
     def _namespace(self):
