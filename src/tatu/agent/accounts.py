@@ -11,7 +11,7 @@ import os
 import pwd
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -139,6 +139,9 @@ class Accounts:
                 self.users.remove_group(name)
         elif user.comment == MARK:
             self.users.remove(name)
+        if user is None or user.comment == MARK:
+            with suppress(OSError):  # one with files in it stands in the way, and is told of
+                self.users.home(name).rmdir()
 
     def _make(self, name: str) -> None:
         record = made.load(self.layout)
