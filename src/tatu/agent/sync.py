@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
-from tatu.agent import VERSION, accounts, http, signatures, statement
+from tatu.agent import VERSION, accounts, ending, http, signatures, statement
 from tatu.agent.errors import AgentError
 from tatu.agent.freshness import staleness
 from tatu.agent.http import Server
@@ -40,12 +40,16 @@ def sync(layout: Layout, store: Store, clock: Callable[[], datetime]) -> list[st
     except AgentError as error:
         failure = error
     now = clock()
-    reloaded = install(layout, store, state, now)
+    try:
+        reloaded = install(layout, store, state, now)
+    finally:
+        # Whatever could not be put in place: sessions end by what is
+        ended = ending.enforce(layout, state, clock())
     if failure:
         raise failure
     newest = state.newest
     done = f"obeying statement {newest.version} with KRL {newest.krl_version}"
-    return [done + (", sshd reloaded" if reloaded else ""), *warnings(layout, state, now)]
+    return [done + (", sshd reloaded" if reloaded else ""), *ended, *warnings(layout, state, now)]
 
 
 def fetch(store: Store, state: State, now: datetime) -> State:
