@@ -121,7 +121,7 @@ def test_a_host_that_does_not_come_up_shows_what_its_console_said(fleet, boot):
 def test_fleets_do_not_see_one_another(boot, tmp_path):
     host = boot("db-1")
     with Fleet.start(tmp_path) as other:
-        with other.inside(), pytest.raises(OSError, match="timed out|route"):
+        with other.inside(), pytest.raises(OSError, match=r"timed out|route"):
             socket.create_connection((host.address, 22), 0.5)
         assert host.sshd_ready()
     assert remains(other.name) == []

@@ -1,7 +1,7 @@
 """Keeps a lab for whoever works on the project: `python -m tests.lab up --tier identity`.
 
 `up` stays until it is interrupted, or with --detach until `down`; `env` prints what a shell exports to use
-the lab.  Labs of different names run side by side, each in `.cache/lab/NAME`.
+the lab; `hosts up --count N` keeps real hosts on a switch of their own instead.  Labs of different names run side by side, each in `.cache/lab/NAME`.
 """
 
 import argparse
@@ -13,9 +13,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
+from tests.lab.hosts.fleet import Fleet
+from tests.lab.hosts.image import IMAGES
 from tests.lab.openstack.lab import TIERS, Lab
 from tests.lab.openstack.venv import CACHE, ROOT
 
@@ -31,6 +34,10 @@ def main(arguments=None):
     up.add_argument("--detach", action="store_true")
     commands.add_parser("down")
     commands.add_parser("env")
+    hosts = commands.add_parser("hosts")
+    hosts.add_argument("action", choices=["up"])
+    hosts.add_argument("--count", type=int, default=1)
+    hosts.add_argument("--image", choices=IMAGES, default="bookworm")
     asked = parser.parse_args(arguments)
     folder = CACHE / "lab" / asked.name
     match asked.command:
@@ -42,6 +49,8 @@ def main(arguments=None):
             _down(folder)
         case "env":
             _print(_state(folder)["exports"])
+        case "hosts":
+            _hosts(asked.count, asked.image)
 
 
 def _up(folder, name, tier):
@@ -57,6 +66,20 @@ def _up(folder, name, tier):
                 signal.pause()
     finally:
         (folder / "state").unlink(missing_ok=True)  # the logs stay
+
+
+def _hosts(count, image):
+    """Keep hosts until an interrupt; their files end with them."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with (
+        tempfile.TemporaryDirectory(prefix="tatu-hosts-") as folder,
+        Fleet.start(Path(folder)) as fleet,
+    ):
+        _say(f"switch: ip netns exec {fleet.switch} COMMAND")
+        for host in fleet.boot(*(f"host-{number}" for number in range(1, count + 1)), image=image):
+            _say(f"{host.name} {host.address}: nsenter -t {host.pid} -a COMMAND")
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
 
 
 def _detach(folder, name, tier):

@@ -92,6 +92,15 @@ class Fleet:
         host.wait()
         return host
 
+    def boot(self, *names: str, **options):
+        """Boot many hosts at once, as `host` does one."""
+        hosts = [self.new(name, **options) for name in names]
+        for host in hosts:
+            host.boot()
+        for host in hosts:
+            host.wait()
+        return hosts
+
     def new(self, name, *, image="bookworm", drive=None, disk_of=None):
         """Return a host that is not booted yet."""
         assert name not in self.hosts, name
