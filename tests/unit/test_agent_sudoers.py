@@ -1,8 +1,17 @@
+from types import SimpleNamespace
+
 import pytest
 
 from tatu.agent import place, sudoers
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
+from tatu.agent.statement import BreakGlass
+
+
+def stated(sudo, *, pam_sudo=False, offline=None):
+    """As much of a statement as sudo depends on."""
+    break_glass = offline and BreakGlass(authorities=(), account=offline)
+    return SimpleNamespace(sudo=tuple(sudo), pam_sudo=pam_sudo, break_glass=break_glass)
 
 
 @pytest.fixture
@@ -33,14 +42,14 @@ def rules(layout):
 
 
 def test_sudo_is_given_to_whom_the_statement_names_and_denied_to_all_others(layout, checked):
-    sudoers.keep(layout, ["admin", "member"], ["admin"], pam_sudo=False)
+    sudoers.keep(layout, ["admin", "member"], stated(["admin"]))
     assert rules(layout) == ["admin ALL=(ALL:ALL) NOPASSWD: ALL", "member ALL=(ALL:ALL) !ALL"]
     assert layout.sudoers.stat().st_mode & 0o7777 == 0o440
     assert checked[0][:4] == ["visudo", "-c", "-q", "-f"]
 
 
 def test_where_a_proof_is_asked_for_nothing_is_given_without_one(layout, checked):
-    sudoers.keep(layout, ["admin", "member"], ["admin"], pam_sudo=True)
+    sudoers.keep(layout, ["admin", "member"], stated(["admin"], pam_sudo=True))
     text = layout.sudoers.read_text()
     assert "NOPASSWD" not in text
     assert "admin ALL=(ALL:ALL) PASSWD: ALL" in text
@@ -49,37 +58,43 @@ def test_where_a_proof_is_asked_for_nothing_is_given_without_one(layout, checked
         assert setting in settings.split("Defaults:admin ")[1].split(", ")
 
 
+def test_break_glass_needs_no_proof_which_nobody_could_give_then(layout, checked):
+    sudoers.keep(layout, ["admin", "way-in"], stated(["admin"], pam_sudo=True, offline="way-in"))
+    assert "way-in ALL=(ALL:ALL) NOPASSWD: ALL" in rules(layout)
+    assert "admin ALL=(ALL:ALL) PASSWD: ALL" in rules(layout)
+
+
 def test_one_that_is_no_account_here_gets_no_rule(layout, checked):
-    sudoers.keep(layout, ["member"], ["admin"], pam_sudo=False)
+    sudoers.keep(layout, ["member"], stated(["admin"]))
     assert "admin" not in "".join(rules(layout))
 
 
 def test_what_visudo_refuses_is_never_put_where_sudo_reads(layout, checked):
-    sudoers.keep(layout, ["admin"], ["admin"], pam_sudo=False)
+    sudoers.keep(layout, ["admin"], stated(["admin"]))
     before = layout.sudoers.read_bytes()
     with pytest.raises(AgentError, match="visudo -c failed"):
-        sudoers.keep(layout, ["broken"], [], pam_sudo=False)
+        sudoers.keep(layout, ["broken"], stated([]))
     assert before == layout.sudoers.read_bytes()
     assert [path.name for path in layout.sudoers.parent.iterdir()] == ["tatu"]
 
 
 def test_what_somebody_changed_is_put_right_and_what_stands_is_not_checked_again(layout, checked):
-    sudoers.keep(layout, ["admin"], ["admin"], pam_sudo=False)
+    sudoers.keep(layout, ["admin"], stated(["admin"]))
     before = layout.sudoers.read_bytes()
-    sudoers.keep(layout, ["admin"], ["admin"], pam_sudo=False)
+    sudoers.keep(layout, ["admin"], stated(["admin"]))
     assert len(checked) == 1
     layout.sudoers.chmod(0o666)
-    sudoers.keep(layout, ["admin"], ["admin"], pam_sudo=False)
+    sudoers.keep(layout, ["admin"], stated(["admin"]))
     assert layout.sudoers.stat().st_mode & 0o7777 == 0o440
     layout.sudoers.unlink()
     layout.sudoers.write_text("member ALL=(ALL) NOPASSWD: ALL\n")
-    sudoers.keep(layout, ["admin"], ["admin"], pam_sudo=False)
+    sudoers.keep(layout, ["admin"], stated(["admin"]))
     assert before == layout.sudoers.read_bytes()
 
 
 def test_where_there_is_no_sudo_nothing_is_written(layout):
     layout.sudoers.parent.rmdir()
-    sudoers.keep(layout, ["admin"], ["admin"], pam_sudo=False)
+    sudoers.keep(layout, ["admin"], stated(["admin"]))
     assert not layout.sudoers.parent.exists()
 
 
