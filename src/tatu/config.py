@@ -109,7 +109,7 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
             ("sign_in_user", 300, "Sign-ins of a user at an address"),
             ("sign_in_key", 60, "Sign-ins with a key at an address"),
             ("sign_in_address", 600, "Sign-ins from an address"),
-            ("enrolment_host", 30, "Enrolments of a host that proved itself"),
+            ("enrolment_host", 30, "Enrolments, and renewals, of a host that proved itself"),
             ("enrolment_address", 600, "Enrolments from an address"),
             ("requests_host", 600, "Requests that an enrolled host signed"),
             ("revoked_keys_address", 6000, "Revocation lists of /noauth, to an address"),

@@ -145,7 +145,7 @@ def test_of_many_at_once_one_is_heard(host):
 
 
 def test_what_was_seen_on_the_way_locks_no_host_out(template, tmp_path):
-    with deployed(template, tmp_path, requests_host=16) as deployment:
+    with deployed(template, tmp_path, requests_host=16, enrolment_host=100) as deployment:
         host = SigningHost(deployment)
         path = f"{host.path}/certificates"
         headers = JSON | host.headers("POST", path, b"{}")
@@ -155,6 +155,13 @@ def test_what_was_seen_on_the_way_locks_no_host_out(template, tmp_path):
         assert host.renew().status_code == 201
         answers = [host.renew().status_code for _ in range(20)]
         assert set(answers) == {201, 429}
+
+
+def test_a_host_cannot_have_the_cloud_asked_without_end(template, tmp_path):
+    with deployed(template, tmp_path, enrolment_host=5) as deployment:
+        host = SigningHost(deployment)
+        answers = [host.renew().status_code for _ in range(8)]
+        assert answers == [201] * 5 + [429] * 3
 
 
 def test_a_denial_is_written_down_some_times_and_of_no_made_up_host(host, deployment):

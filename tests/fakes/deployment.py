@@ -34,6 +34,7 @@ from tatu.service.enrolment import Enrolment
 from tatu.service.hostcertificates import HostCertificates
 from tatu.service.instances import Instances
 from tatu.service.issuance import Issuance, Issued
+from tatu.service.renewal import Renewal
 from tatu.service.revocation import Revocation
 from tatu.service.statements import Statements
 from tatu.store.ledger import SqlLedger
@@ -150,18 +151,25 @@ class Deployment:
             clock=self.clock,
             settings=instances.Settings(url="https://vms.tatu.example"),
         )
+        certificates = HostCertificates(
+            ledger=self.ledger,
+            keystore=self.keystore,
+            clock=self.clock,
+            randomness=os.urandom,
+            limits=self.limits,
+        )
+        self.renewal = Renewal(
+            ledger=self.ledger,
+            certificates=certificates,
+            instances=self.instances,
+            clock=self.clock,
+        )
         self.enrolment = Enrolment(
             ledger=self.ledger,
             keystore=self.keystore,
             verifier=CryptographyVerifier(),
             statements=self.statements,
-            certificates=HostCertificates(
-                ledger=self.ledger,
-                keystore=self.keystore,
-                clock=self.clock,
-                randomness=os.urandom,
-                limits=self.limits,
-            ),
+            certificates=certificates,
             clock=self.clock,
             url="https://tatu.example",
             deployment=self.id,

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from tatu.api import paging, shown
+from tatu.api import limits, paging, shown
 from tatu.api.operation import Call, operation
 from tatu.api.schemas import (
     EnrolmentTokenRequest,
@@ -62,5 +62,7 @@ def admit(call: Call, authority: Id, body: EnrolmentTokenRequest) -> EnrolmentTo
 @operation(by_host=True, status=201)
 def renew(call: Call, authority: Id, host: HostId, body: RenewalRequest) -> RenewalShown:
     """Renew a host's certificates, for what it is called now."""
+    rate = call.parts.settings.rates.enrolment_host  # it makes the cloud be asked
+    limits.take(call.parts, "renewal-host", rate, authority, host)
     certificates = call.parts.renewal.renew(call.host_caller.host, request_id=call.request_id)
     return RenewalShown(certificates=[certificate.line for certificate in certificates])
