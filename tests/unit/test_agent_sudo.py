@@ -98,7 +98,7 @@ def test_the_certificate_of_an_open_session_may_have_root():
         (a_session(critical_options={"source-address": "192.0.2.0/24"}, source="me"), "where"),
         (a_session(critical_options={"verify-required": ""}), "not known"),
         (a_session(authority=OFFLINE), "not trusted"),
-        (a_session(authority=CA, account="rescue"), "not trusted"),
+        (a_session(authority=OFFLINE, account="rescue"), "no sudo"),
     ],
 )
 def test_what_a_certificate_may_not_be(session, said):
@@ -117,7 +117,6 @@ def test_a_statement_that_is_too_old_or_of_the_future_gives_no_root(age):
     stale = newest(issued=issued, expires=issued + timedelta(minutes=15))
     with pytest.raises(AgentError, match="not known"):
         sudo.permitted(a_session(), stale, NOW)
-    sudo.permitted(a_session(authority=OFFLINE, account="rescue"), stale, NOW)
 
 
 def test_a_lost_account_has_no_root():
@@ -126,9 +125,9 @@ def test_a_lost_account_has_no_root():
 
 
 def test_a_clock_set_back_does_not_bring_a_certificate_back():
-    ended = a_session(authority=OFFLINE, account="rescue", valid_before=NOW)
+    ended = a_session(valid_before=NOW)
     with pytest.raises(AgentError, match="has ended"):
-        sudo.permitted(ended, newest(issued=NOW), NOW - timedelta(hours=1))
+        sudo.permitted(ended, newest(issued=NOW), NOW - timedelta(seconds=30))
 
 
 def test_a_host_certificate_makes_no_session():

@@ -161,23 +161,18 @@ def prove(layout: Layout, session: Session, agent: str, now: datetime) -> None:
 
 
 def permitted(session: Session, newest: Statement, now: datetime) -> None:
-    """Raise `AgentError` unless the newest statement gives root to this session's certificate.
-
-    Break-glass holds whatever the statement's age: it is for when nothing answers (S20).
-    """
-    certificate, offline = session.certificate, newest.break_glass
-    if offline and session.account == offline.account:
-        authorities = offline.authorities
-        principals: tuple[str, ...] = (offline.account,)
-    else:
-        stale = freshness.staleness(newest, now)
-        if stale:
-            raise AgentError(f"what is revoked is not known: {stale}")
-        if session.account not in newest.sudo:
-            raise AgentError(f"the account {session.account} has no sudo")
-        authorities, principals = newest.user_authorities, newest.accounts[session.account]
+    """Raise `AgentError` unless the newest statement gives root to this session's certificate."""
+    stale = freshness.staleness(newest, now)
+    if stale:
+        raise AgentError(f"what is revoked is not known: {stale}")
+    if session.account not in newest.sudo:
+        raise AgentError(f"the account {session.account} has no sudo")
+    certificate, principals = session.certificate, newest.accounts[session.account]
     for reason, holds in (
-        ("is of an authority that is not trusted", certificate.signature_key in authorities),
+        (
+            "is of an authority that is not trusted",
+            certificate.signature_key in newest.user_authorities,
+        ),
         ("does not open this account", not set(principals).isdisjoint(certificate.principals)),
         (
             "has ended: log in again",
