@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tatu.agent import main
 from tatu.agent import sshd as agent_sshd
 from tatu.core.certificate import CertificateType
 from tatu.core.keys import PublicKey
+from tatu.core.statement import BreakGlass, Freshness, FreshnessPolicy
 from tests.fakes.agent_host import ACCOUNT, AgentHost, make_keys
-from tests.fakes.tatu_server import FakeTatu, certify
+from tests.fakes.tatu_server import FakeTatu, Key, certify
 
 
 class Sshd:
@@ -79,23 +81,26 @@ def sshd(host):
 
 @pytest.fixture
 def login(tatu, sshd, tmp_path):
-    """Log in with a certificate of these principals and this serial, without a question."""
+    """Log in with a certificate of these principals and this serial, without a question.
+
+    `signer` certifies instead of the authority's user key; `changes` are other fields.
+    """
     key = tmp_path / "id"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     line = f"@cert-authority db-1 {tatu.host_key.public}\n"
     (tmp_path / "known_hosts").write_text(line)
 
-    def attempt(principals, serial=3, certified=True):
+    def attempt(principals, serial=3, certified=True, signer=None, **changes):
         now = datetime.now(UTC).replace(microsecond=0)
-        certificate = certify(
-            tatu.user_key,
-            PublicKey.parse((tmp_path / "id.pub").read_text()),
-            principals,
-            type=CertificateType.USER,
-            serial=serial,
-            key_id=f"alice_{serial}",
-            valid_before=now + timedelta(hours=1),
-        )
+        fields = {
+            "type": CertificateType.USER,
+            "serial": serial,
+            "key_id": f"alice_{serial}",
+            "valid_before": now + timedelta(hours=1),
+            **changes,
+        }
+        public = PublicKey.parse((tmp_path / "id.pub").read_text())
+        certificate = certify(signer or tatu.user_key, public, principals, **fields)
         (tmp_path / "id-cert.pub").write_text(certificate.line + "\n")
         options = {
             "BatchMode": "yes",
@@ -171,3 +176,81 @@ def test_an_authorized_key_opens_no_managed_account(host, tatu, sshd, login, tmp
     sshd.wait()
     assert login(("admin",), certified=False).returncode == 255
     assert login(("alice",)).returncode == 0
+
+
+HERE = {"source-address": "127.0.0.1/32"}
+REFUSING = Freshness(policy=FreshnessPolicy.REFUSE_NEW_LOGINS, max_age_seconds=600)
+
+
+def later(monkeypatch, **passed):
+    """Have the agent's clock go ahead; sshd's and ssh's stay."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(**passed)
+
+    monkeypatch.setattr(main, "datetime", Clock)
+
+
+def test_after_a_day_without_anything_of_tatu_break_glass_lets_in(
+    host, tatu, sshd, login, monkeypatch
+):
+    offline = Key()
+    tatu.publish(
+        accounts={"nobody-here": ("member",)},
+        break_glass=BreakGlass(authorities=(offline.public,), account=ACCOUNT),
+        freshness=REFUSING,
+    )
+    assert host.enrol(tatu.token, "--reload-command", sshd.reload) == 0
+    tatu.close()
+    later(monkeypatch, hours=25)
+    assert host.sync("--reload-command", sshd.reload) == 1
+    sshd.wait()
+
+    let_in = login((ACCOUNT,), signer=offline, critical_options=HERE)
+    assert let_in.stdout == "in\n", let_in.stderr + sshd.log.read_text()
+    assert "new logins are refused but for break-glass" in let_in.stderr
+    assert login((ACCOUNT,), critical_options=HERE).returncode == 255, "by a role's authority"
+    now = datetime.now(UTC).replace(microsecond=0)
+    for principals, wrong in (
+        ((ACCOUNT,), {}),
+        ((ACCOUNT,), {"critical_options": {"source-address": "192.0.2.0/24"}}),
+        ((ACCOUNT,), {"critical_options": {"source-address": "127.0.0.1/32,0.0.0.0/0"}}),
+        ((ACCOUNT, "member"), {"critical_options": HERE}),
+        (("member",), {"critical_options": HERE}),
+        ((ACCOUNT,), {"critical_options": HERE, "valid_before": now + timedelta(hours=4)}),
+    ):
+        refused = login(principals, signer=offline, **wrong)
+        assert (refused.returncode, refused.stdout) == (255, ""), (principals, wrong)
+
+
+def test_a_stale_statement_refuses_and_says_so_until_the_next_fresh_one(
+    host, tatu, sshd, login, monkeypatch
+):
+    offline = Key()
+    elsewhere = BreakGlass(authorities=(offline.public,), account="nobody-there")
+    tatu.publish(break_glass=elsewhere, freshness=REFUSING)
+    assert host.enrol(tatu.token, "--reload-command", sshd.reload) == 0
+    sshd.wait()
+    before = login(("admin",))
+    assert (before.stdout, "Tatu" in before.stderr) == ("in\n", False), before.stderr
+    for principal in ("admin", ACCOUNT, "nobody-there"):
+        assert login((principal,), signer=offline, critical_options=HERE).returncode == 255
+
+    with monkeypatch.context() as changed:
+        later(changed, seconds=602)
+        tatu.served["/v2/authorities/blue/statement"] = 503, b""
+        assert host.sync("--reload-command", sshd.reload) == 1
+        sshd.wait()
+        refused = login(("admin",))
+        assert refused.returncode == 255
+        assert "new logins are refused but for break-glass" in refused.stderr
+
+    tatu.served.clear()
+    tatu.publish(break_glass=elsewhere, freshness=REFUSING)
+    assert host.sync("--reload-command", sshd.reload) == 0
+    sshd.wait()
+    after = login(("admin",))
+    assert (after.stdout, "Tatu" in after.stderr) == ("in\n", False), after.stderr
+    assert not (host.ssh / "tatu/notice").exists()
