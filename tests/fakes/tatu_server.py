@@ -62,6 +62,7 @@ class FakeTatu:
 
     authority: str = "blue"
     host: str = "db-1"
+    address: str = "127.0.0.1"
     user_key: Key = field(default_factory=Key)
     host_key: Key = field(default_factory=Key)
     statement_key: Key = field(default_factory=Key)
@@ -106,8 +107,8 @@ class FakeTatu:
                 pass
 
         self.publish()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._server = ThreadingHTTPServer((self.address, 0), Handler)
+        self.url = f"http://{self.address}:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def close(self):

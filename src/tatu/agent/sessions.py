@@ -65,12 +65,15 @@ class Session:
         )
 
     def told(self) -> dict[str, Any]:
-        """Return what Tatu is told of the login (docs/protocol.md)."""
+        """Return what Tatu is told of the login (docs/protocol.md).
+
+        A key ID is whatever its authority put there: what is no text to be shown is not told.
+        """
         certificate = self.certificate
         return {
             "account": self.account,
             "serial": certificate.serial,
-            "key_id": certificate.key_id,
+            "key_id": "".join(c if c.isprintable() else "?" for c in certificate.key_id),
             "subject_key": keys.fingerprint(certificate.subject_key),
             "signature_key": keys.fingerprint(certificate.signature_key),
             "source": self.source,
@@ -123,3 +126,16 @@ def of(layout: Layout, session: int) -> Session | None:
     except AgentError:
         return None
     return found if found and found.id == session else None
+
+
+def shown(layout: Layout, *, as_json: bool) -> str:
+    """Return the sessions as an operator reads them, or as programs do."""
+    listed = [session.reported() for session in all(layout)]
+    if as_json:
+        return json.dumps(listed, indent=1)
+    columns = ("id", "account", "serial", "since", "source", "key_id")
+    rows = [[name.upper() for name in columns]]
+    rows += [[str(each[name]) for name in columns] for each in listed]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "\n".join(lines)
