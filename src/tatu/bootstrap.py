@@ -40,9 +40,13 @@ from tatu.service.hostcertificates import HostCertificates
 from tatu.service.hostrequests import HostRequests
 from tatu.service.instances import Instances
 from tatu.service.issuance import Issuance
+from tatu.service.joining import Joining
+from tatu.service.logins import Logins
 from tatu.service.notices import Notices
+from tatu.service.receipts import Receipts
 from tatu.service.reconcile import Reconciliation
 from tatu.service.renewal import Renewal
+from tatu.service.reports import Reports
 from tatu.service.revocation import Revocation
 from tatu.service.signin import SignIn
 from tatu.service.statements import Statements
@@ -81,6 +85,9 @@ class Application:
     enrolment: Enrolment
     host_requests: HostRequests
     renewal: Renewal
+    receipts: Receipts
+    reports: Reports
+    logins: Logins
     revocation: Revocation
     checkpoints: Checkpoints
     administration: Administration | None
@@ -265,6 +272,13 @@ def build(config: Config, ledger: Ledger) -> Application:
         randomness=os.urandom,
         limits=config.limits,
     )
+    offline = config.statement.break_glass
+    joining = Joining(
+        ledger=ledger,
+        break_glass=frozenset(key.fingerprint for key in offline.authorities)
+        if offline
+        else frozenset(),
+    )
     # Only the embedded directory is ours to administer; other clouds sign their users in.
     embedded = identities if isinstance(identities, Local) else None
     return Application(
@@ -312,6 +326,9 @@ def build(config: Config, ledger: Ledger) -> Application:
             ledger=ledger, verifier=verifier, clock=now, deployment=deployment
         ),
         renewal=Renewal(ledger=ledger, certificates=certificates, instances=machines, clock=now),
+        receipts=Receipts(ledger=ledger, verifier=verifier, clock=now, deployment=deployment),
+        reports=Reports(ledger=ledger, joining=joining),
+        logins=Logins(ledger=ledger, joining=joining, clock=now),
         revocation=revocation,
         checkpoints=Checkpoints(ledger=ledger, keystore=keystore, clock=now),
         administration=None
@@ -346,6 +363,7 @@ def parts(application: Application) -> "Parts":
             identity_driver=config.identity_driver,
             max_body=config.api.max_body,
             threads=config.api.blocking_threads,
+            watch=config.watch.endpoint,
             trusted_proxies=config.api.trusted_proxies,
             rates=Rates(**{name: Rate(count=count) for name, count in config.rates.items()}),
             original_wire=config.original_wire,
@@ -361,6 +379,9 @@ def parts(application: Application) -> "Parts":
         enrolment=application.enrolment,
         host_requests=application.host_requests,
         renewal=application.renewal,
+        receipts=application.receipts,
+        reports=application.reports,
+        logins=application.logins,
         revocation=application.revocation,
         statements=application.statements,
         administration=application.administration,

@@ -149,6 +149,25 @@ _DEFAULTS: tuple[tuple[str, str, str, str], ...] = (
     ("blocks:delete", "admin", "Lift a block", f"DELETE {_AUTHORITY}/blocks/{{block}}"),
     ("hosts:list", "reader", "List hosts", "GET /v2/hosts"),
     ("hosts:show", "reader", "Show a host", f"GET {_AUTHORITY}/hosts/{{host}}"),
+    (
+        "receipts:list",
+        "reader",
+        "See which hosts obey the newest revocations",
+        f"GET {_AUTHORITY}/receipts · GET {_AUTHORITY}/hosts/{{host}}/receipt",
+    ),
+    (
+        "sessions:list",
+        "manager",
+        "See who is logged in to a host",
+        f"GET {_AUTHORITY}/hosts/{{host}}/sessions",
+    ),
+    ("logins:list", "member", "See one's own logins", "GET /v2/logins"),
+    (
+        "logins:list_project",
+        "manager",
+        "See all logins to the project's hosts",
+        "GET /v2/logins",
+    ),
     ("hosts:delete", "manager", "Delete a host", f"DELETE {_AUTHORITY}/hosts/{{host}}"),
     (
         "enrolment_tokens:create",

@@ -13,10 +13,13 @@ from tatu.api import (
     enrolments,
     groups,
     hosts,
+    logins,
     openapi,
     problems,
     projects,
     publications,
+    receipts,
+    reports,
     revocations,
     roles,
     sign_ins,
@@ -26,6 +29,7 @@ from tatu.api import (
 )
 from tatu.api.bodies import Bodies
 from tatu.api.endpoint import Endpoint
+from tatu.api.lag import Lag
 from tatu.api.metrics import Metrics
 from tatu.api.newest import Newest
 from tatu.api.observation import Observation
@@ -79,6 +83,12 @@ ROUTES: Mapping[str, Mapping[str, Operation]] = {
     "/v2/hosts": {"GET": hosts.listed},
     f"{_AUTHORITY}/hosts/{{host}}": {"GET": hosts.show, "DELETE": hosts.delete},
     f"{_AUTHORITY}/hosts/{{host}}/certificates": {"POST": hosts.renew},
+    f"{_AUTHORITY}/hosts/{{host}}/receipt": {"GET": receipts.show, "PUT": receipts.take},
+    f"{_AUTHORITY}/hosts/{{host}}/report": {"PUT": reports.take},
+    f"{_AUTHORITY}/hosts/{{host}}/sessions": {"GET": reports.sessions},
+    f"{_AUTHORITY}/hosts/{{host}}/logins": {"POST": logins.take},
+    f"{_AUTHORITY}/receipts": {"GET": receipts.listed},
+    "/v2/logins": {"GET": logins.listed},
     f"{_AUTHORITY}/enrolment-tokens": {"POST": hosts.admit},
     "/v2/vendordata/nova": {"POST": vendordata.nova},
     "/v2/audit-events": {"GET": audit_events.listed},
@@ -158,6 +168,7 @@ def create_app(parts: Parts) -> falcon.App[Request, Response]:
             api_endpoint=parts.settings.api_endpoint,
         ),
         metrics=metrics,
+        lag=Lag(parts.receipts.lag, parts.clock),
         bodies=Bodies(parts.settings.threads),
         ready=Ready(parts.checks),
         openapi=openapi.document(ROUTES, parts.settings.api_endpoint),

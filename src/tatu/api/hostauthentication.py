@@ -4,7 +4,6 @@ A host is no `Identity`: it has no roles, and only what lies under its own path.
 before the body is read is; the signature is over the body, too.
 """
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,7 +41,7 @@ def authenticate(
         found,
         method=req.method,
         path=target,
-        body_digest=hashlib.sha256(body).hexdigest(),
+        body=body,
         count=lambda: limits.take(parts, "requests-host", rate, found.authority, found.host),
         request_id=req.context.request_id,
     )

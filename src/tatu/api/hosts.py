@@ -30,8 +30,10 @@ def listed(call: Call, query: HostFilters) -> HostList:
 
 @operation(rule="tatu:hosts:show")
 def show(call: Call, authority: Id, host: HostId) -> HostShown:
-    """Show a host."""
-    return shown.host(call.parts.ledger.hosts.get(authority, host, scope=(authority,)))
+    """Show a host, and what it told last."""
+    found = call.parts.ledger.hosts.get(authority, host, scope=(authority,))
+    state = call.parts.reports.state(found)
+    return shown.host(found, told_receipt=state.receipt, told_report=state.report)
 
 
 @operation(rule="tatu:hosts:delete", publishes=True)

@@ -1,6 +1,10 @@
 """What Prometheus reads: requests by route, method and status, and how long they took."""
 
+from datetime import datetime
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from tatu.ports import Lag
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
@@ -34,6 +38,19 @@ class Metrics:
             "Inferred losses that the brake holds, as the ledger has them",
             registry=self._registry,
         )
+        self._enrolled = Gauge(
+            "tatu_hosts_enrolled", "Hosts that have enrolled", registry=self._registry
+        )
+        self._behind = Gauge(
+            "tatu_hosts_behind",
+            "Of them, those that have not shown to obey the newest revocations",
+            registry=self._registry,
+        )
+        self._oldest = Gauge(
+            "tatu_oldest_receipt_seconds",
+            "How long ago the host gave its receipt that is silent for longest",
+            registry=self._registry,
+        )
         self._counted: dict[tuple[str, str, int], Counter] = {}
         self._timed: dict[str, Histogram] = {}
 
@@ -56,6 +73,12 @@ class Metrics:
     def set_held(self, count: int) -> None:
         """Tell how many losses the brake holds."""
         self._held.set(count)
+
+    def set_lag(self, lag: Lag, now: datetime) -> None:
+        """Tell how far hosts are with what is revoked."""
+        self._enrolled.set(lag.hosts)
+        self._behind.set(lag.behind)
+        self._oldest.set((now - lag.oldest).total_seconds() if lag.oldest else 0)
 
     def text(self) -> bytes:
         """Write all that was counted, in Prometheus's text format."""

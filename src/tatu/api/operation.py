@@ -16,6 +16,7 @@ from falcon import Request, Response
 
 from tatu import ports
 from tatu.api.bodies import Bodies
+from tatu.api.lag import Lag
 from tatu.api.metrics import Metrics
 from tatu.api.newest import Newest
 from tatu.api.parts import Parts
@@ -32,6 +33,7 @@ class Shared:
     parts: Parts
     newest: Newest
     metrics: Metrics
+    lag: Lag
     bodies: Bodies
     ready: Ready
     openapi: bytes

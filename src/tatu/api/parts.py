@@ -15,7 +15,10 @@ from tatu.service.enrolment import Enrolment
 from tatu.service.hostrequests import HostRequests
 from tatu.service.instances import Instances
 from tatu.service.issuance import Issuance
+from tatu.service.logins import Logins
+from tatu.service.receipts import Receipts
 from tatu.service.renewal import Renewal
+from tatu.service.reports import Reports
 from tatu.service.revocation import Revocation
 from tatu.service.signin import SignIn
 from tatu.service.statements import Statements
@@ -64,10 +67,10 @@ class Settings:
     identity_driver: str
     max_body: int
     threads: int = 64
+    watch: str = ""
     trusted_proxies: tuple[Network, ...]
     rates: Rates
     original_wire: OriginalWire
-    watch: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +95,9 @@ class Parts:
     enrolment: Enrolment
     host_requests: HostRequests
     renewal: Renewal
+    receipts: Receipts
+    reports: Reports
+    logins: Logins
     revocation: Revocation
     statements: Statements
     administration: Administration | None

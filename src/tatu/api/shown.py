@@ -6,15 +6,19 @@ from tatu.api.schemas import (
     AuthorityKeyShown,
     AuthorityShown,
     CertificateShown,
+    FindingShown,
     HostKeyShown,
     HostShown,
     LeftOutShown,
     ProfileShown,
+    ReceiptShown,
+    ReportShown,
     RoleHeld,
     WhoAmI,
 )
 from tatu.core.authority import Authority
 from tatu.core.certificate import CertificateType
+from tatu.core.claims import Receipt, Report
 from tatu.core.host import Host
 from tatu.core.identity import Identity
 from tatu.core.keys import PublicKey
@@ -109,8 +113,10 @@ def certificate(
     )
 
 
-def host(found: Host) -> HostShown:
-    """Show a host."""
+def host(
+    found: Host, *, told_receipt: Receipt | None = None, told_report: Report | None = None
+) -> HostShown:
+    """Show a host, with what it told last."""
     return HostShown(
         id=found.id,
         authority=found.authority,
@@ -126,4 +132,33 @@ def host(found: Host) -> HostShown:
         refused_at=when_or_none(found.refused_at),
         renewal_due_at=when_or_none(found.renewal_due_at),
         legacy=found.legacy,
+        receipt=None if told_receipt is None else receipt(told_receipt),
+        report=None if told_report is None else report(told_report),
+    )
+
+
+def receipt(found: Receipt, *, proof: dict[str, str] | None = None) -> ReceiptShown:
+    """Show what a host has shown to obey."""
+    return ReceiptShown(
+        statement_version=found.statement_version,
+        krl_version=found.krl_version,
+        krl_digest=found.krl_digest,
+        at=when(found.at),
+        received_at=when(found.received_at),
+        proof=proof,
+    )
+
+
+def report(found: Report) -> ReportShown:
+    """Show how a host says it is doing."""
+    return ReportShown(
+        received_at=when(found.received_at),
+        agent_version=found.agent_version,
+        openssh=found.openssh,
+        os=found.os,
+        findings=[
+            FindingShown(level=each.level, about=each.about, detail=each.detail)
+            for each in found.findings
+        ],
+        sessions=len(found.sessions),
     )

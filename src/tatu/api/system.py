@@ -51,9 +51,10 @@ def readiness(call: Call) -> Readiness:
 
 @operation(public=True, media="text/plain; version=0.0.4; charset=utf-8")
 def metrics(call: Call) -> bytes:
-    """Count what was done, for Prometheus; what is held as of when the ledger last answered."""
+    """Count what was done, for Prometheus; the ledger's figures as of when it last answered."""
     with suppress(Unavailable):
         call.shared.metrics.set_held(len(call.parts.ledger.holds.standing()))
+        call.shared.lag.tell(call.shared.metrics)
     return call.shared.metrics.text()
 
 

@@ -43,12 +43,19 @@ def append_some(ledger: Ledger, happened: Event, *who: str) -> bool:
 
     The chain is kept for ever. Raises `Unavailable`.
     """
+    may = is_one_of_some(ledger, happened, *who)
+    if may:
+        ledger.audit.append(happened)
+    return may
+
+
+def is_one_of_some(ledger: Ledger, happened: Event, *who: str) -> bool:
+    """Count an event as `append_some` does; tell whether it may be appended."""
     try:
         key = canonical.text([happened.action, *who])
         ledger.limits.take(key, limit=SOME, window=_MINUTE, now=happened.at)
     except TooMany:
         return False
-    ledger.audit.append(happened)
     return True
 
 

@@ -1,5 +1,6 @@
 """Requests of enrolled hosts: whose they are, each good once (security.md S12)."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ class HostCaller:
     host: Host
     message: bytes
     signature: str
+    body: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,7 @@ class HostRequests:
         *,
         method: str,
         path: str,
-        body_digest: str,
+        body: bytes,
         count: Callable[[], None] = lambda: None,
         request_id: str,
     ) -> HostCaller:
@@ -64,7 +66,7 @@ class HostRequests:
             host=found.id,
             method=method,
             path=path,
-            body_digest=body_digest,
+            body_digest=hashlib.sha256(body).hexdigest(),
             time=credentials.time,
             nonce=credentials.nonce,
         )
@@ -74,7 +76,8 @@ class HostRequests:
             self._audit_denial(found, request_id)
             raise Unauthenticated(_UNPROVEN) from error
         self._use(found, credentials, count)
-        return HostCaller(host=found, message=message, signature=credentials.signature.armored)
+        signature = credentials.signature.armored
+        return HostCaller(host=found, message=message, signature=signature, body=body)
 
     def _check_signed(self, found: Host, credentials: Credentials, message: bytes) -> None:
         """Raise a `TatuError` unless a key of this enrolment signed the message."""
