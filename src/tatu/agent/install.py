@@ -18,7 +18,9 @@ from tatu.agent import (
     freshness,
     made,
     place,
+    sessions,
     sshd,
+    sudo,
     sudoers,
     unattended,
 )
@@ -46,15 +48,12 @@ def install(layout: Layout, store: Store, state: State, now: datetime) -> bool:
     admit(layout, newest, now)
     failures = accounts.of(layout).keep(newest.managed)
     managed = accounts.of(layout).managed(newest.managed)
+    sudo.ask_for_proof(layout, wanted=newest.pam_sudo)
     sudoers.keep(layout, managed, newest)
     unattended.keep(layout)
+    sessions.record_logins(layout)
     admit(layout, newest, now)
-    place.put(layout, layout.user_authorities, _lines(newest.user_authorities))
-    offline = newest.break_glass
-    for path, data in (
-        (layout.break_glass_authorities, _lines(offline.authorities) if offline else None),
-        (layout.notice, freshness.notice(newest) if freshness.refusing(newest, now) else None),
-    ):
+    for path, data in _read_at_login(layout, newest, now).items():
         if data is not None:
             place.put(layout, path, data)
         elif path.exists():
@@ -65,40 +64,70 @@ def install(layout: Layout, store: Store, state: State, now: datetime) -> bool:
     return reloaded
 
 
+def expected(layout: Layout, store: Store, state: State, now: datetime) -> dict[Path, bytes]:
+    """Return what sshd's files must hold by the state; raises `AgentError`."""
+    newest = state.newest
+    login = _read_at_login(layout, newest, now)
+    return {
+        layout.krl: store.krl(state),
+        **_principals(layout, newest, now),
+        **{path: data for path, data in login.items() if data is not None},
+        **_read_at_start(layout, state, now)[1],
+    }
+
+
+def _read_at_login(layout: Layout, newest: Statement, now: datetime) -> dict[Path, bytes | None]:
+    """Return what sshd reads at each login, besides the list and principals; None: nothing."""
+    offline = newest.break_glass
+    refusing = freshness.refusing(newest, now)
+    return {
+        layout.user_authorities: _lines(newest.user_authorities),
+        layout.break_glass_authorities: _lines(offline.authorities) if offline else None,
+        layout.notice: freshness.notice(newest) if refusing else None,
+    }
+
+
+def _read_at_start(
+    layout: Layout, state: State, now: datetime
+) -> tuple[Wanted, dict[Path, bytes]]:
+    """Return what sshd reads when it starts: certificates, and the drop-in that names them."""
+    certificates = {layout.certificate(key): line for key, line in state.certificates.items()}
+    meant = Wanted(
+        certificates=tuple(certificates),
+        break_glass=breakglass.door(layout, state.newest.break_glass),
+        refusing=freshness.refusing(state.newest, now),
+    )
+    wanted = {path: f"{line}\n".encode() for path, line in certificates.items()}
+    return meant, {**wanted, layout.drop_in: sshd.drop_in(layout, meant)}
+
+
 def admit(layout: Layout, newest: Statement, now: datetime) -> None:
     """Write who may log in to which account by a statement of this age.
 
     A missing or empty file lets nobody in. Needs neither the server nor the list.
     """
-    opened = freshness.principals(newest, now)
-    managed = accounts.of(layout).managed(newest.managed)
     made.folder(layout, layout.principals)
-    _put_principals(layout, {name: opened[name] for name in managed if name in opened})
-
-
-def _put_principals(layout: Layout, wanted: dict[str, Sequence[str]]) -> None:
-    """Write each account's principals, and take away what was written for others."""
+    wanted = _principals(layout, newest, now)
     for path in layout.principals.iterdir():
         ours = path.is_file() and (files.read(path, place.MAX_FILE) or b"").startswith(_MARK)
-        if ours and path.name not in wanted:
+        if ours and path not in wanted:
             files.remove(path)
-    for name, principals in wanted.items():
-        place.put(layout, layout.principals / name, _MARK + _lines(principals))
+    for path, data in wanted.items():
+        place.put(layout, path, data)
+
+
+def _principals(layout: Layout, newest: Statement, now: datetime) -> dict[Path, bytes]:
+    """Return each account's file of principals."""
+    opened = freshness.principals(newest, now)
+    managed = [name for name in accounts.of(layout).managed(newest.managed) if name in opened]
+    return {layout.principals / name: _MARK + _lines(opened[name]) for name in managed}
 
 
 def _configure(
     layout: Layout, store: Store, state: State, managed: Sequence[str], now: datetime
 ) -> bool:
     """Put certificates and the drop-in in place, prove their effect, reload sshd if need be."""
-    newest = state.newest
-    certificates = {layout.certificate(key): line for key, line in state.certificates.items()}
-    wanted = {path: f"{line}\n".encode() for path, line in certificates.items()}
-    meant = Wanted(
-        certificates=tuple(certificates),
-        break_glass=breakglass.door(layout, newest.break_glass),
-        refusing=freshness.refusing(newest, now),
-    )
-    wanted[layout.drop_in] = sshd.drop_in(layout, meant)
+    meant, wanted = _read_at_start(layout, state, now)
     before = {path: files.read(path, place.MAX_FILE) for path in (*wanted, layout.sshd_config)}
     if any(before[path] != data for path, data in wanted.items()):
         sshd.check(layout, wanted[layout.drop_in])
