@@ -13,7 +13,8 @@ import pytest
 
 from tests.lab.hosts import guard
 from tests.lab.hosts.fleet import Fleet
-from tests.lab.hosts.metadata import ADDRESS, metadata
+from tests.lab.hosts.metadata import metadata
+from tests.lab.hosts.network import METADATA
 from tests.lab.openstack.process import Failed
 from tests.lab.openstack.venv import ROOT
 
@@ -99,7 +100,7 @@ def test_hosts_reach_the_switch_and_one_another_alone(boot):
 def test_the_metadata_service_tells_each_host_what_is_on_its_drive(fleet, boot):
     host, other = boot("web-1", drive=DRIVE), boot("db-1")
     ask = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())"
-    url = f"http://{ADDRESS}/openstack/latest/vendor_data2.json"
+    url = f"http://{METADATA}/openstack/latest/vendor_data2.json"
     with metadata(fleet) as asked:
         assert host.run(["python3", "-c", ask, url]).stdout == '{"tatu": {"version": 1}}\n'
         assert "404" in other.run(["python3", "-c", ask, url], check=False).stderr

@@ -4,11 +4,11 @@ import contextlib
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-ADDRESS = "169.254.169.254"
+from tests.lab.hosts.network import METADATA
 
 
 @contextlib.contextmanager
-def metadata(fleet, address=ADDRESS, port=80):
+def metadata(fleet, address=METADATA, port=80):
     """Serve on the switch for as long as the block lasts; yields what was asked: address and path."""
     asked = []
 

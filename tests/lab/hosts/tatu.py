@@ -18,7 +18,8 @@ from tests.e2e import cli_lab
 from tests.e2e.cli_lab import make_key
 from tests.fakes.tls import make_certificate
 from tests.lab.hosts import inventory
-from tests.lab.hosts.fleet import GATEWAY, START
+from tests.lab.hosts.machine import START
+from tests.lab.hosts.network import GATEWAY
 from tests.lab.openstack.process import Failed
 from tests.lab.openstack.venv import ROOT
 
