@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import ipaddress
 import json
@@ -58,10 +59,15 @@ class Server:
                 f"{self.url} is not https: --insecure-http would let the network answer for it"
             )
 
-    def get(self, path: str, *, limit: int, etag: str | None = None) -> bytes | None:
-        """Return what stands there, or None when it is still what `etag` names."""
+    def get(
+        self, path: str, *, limit: int, etag: str | None = None, patience: float = 0.0
+    ) -> bytes | None:
+        """Return what stands there, or None when it is still what `etag` names.
+
+        `patience` is for how many seconds the server may keep its answer back.
+        """
         headers = {"If-None-Match": etag} if etag else {}
-        return self._send(self._request(path, headers, None), limit)
+        return self._send(self._request(path, headers, None), limit, patience)
 
     def post(self, path: str, value: Any, *, limit: int) -> bytes:
         """Send JSON, and return the answer's body."""
@@ -91,7 +97,9 @@ class Server:
             headers={"User-Agent": f"tatu-agent/{VERSION}", "Accept": "*/*", **headers},
         )
 
-    def _send(self, request: urllib.request.Request, limit: int) -> bytes | None:
+    def _send(
+        self, request: urllib.request.Request, limit: int, patience: float = 0.0
+    ) -> bytes | None:
         """Return the answer, or raise `AgentError` when the deadline for all of it has passed.
 
         The sockets know silence only: a byte a second in the headers, or `100 Continue` without
@@ -101,28 +109,27 @@ class Server:
 
         def ask() -> None:
             try:
-                answers.put(self._ask(request, limit))
+                answers.put(self._ask(request, limit, _SILENCE + patience))
             except Exception as error:  # noqa: BLE001 (raised again by whoever waits)
                 answers.put(error)
 
         threading.Thread(target=ask, daemon=True).start()
         try:
-            answer = answers.get(timeout=_DEADLINE)
+            answer = answers.get(timeout=_DEADLINE + patience)
         except queue.Empty:
             raise AgentError(f"the server's answer took over {_DEADLINE:.0f} seconds") from None
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def _ask(self, request: urllib.request.Request, limit: int) -> bytes | None:
+    def _ask(self, request: urllib.request.Request, limit: int, silence: float) -> bytes | None:
         # No proxy from the environment: sync runs with another environment than enrol did
         handlers: list[Any] = [urllib.request.ProxyHandler({}), _NoRedirect]
         try:
             if self.url.startswith("https:"):
-                context = ssl.create_default_context(cafile=self.ca_file)
-                handlers.append(urllib.request.HTTPSHandler(context=context))
+                handlers.append(urllib.request.HTTPSHandler(context=_tls(self.ca_file)))
             opener = urllib.request.build_opener(*handlers)
-            with opener.open(request, timeout=_SILENCE) as response:
+            with opener.open(request, timeout=silence) as response:
                 return _body(response, limit)
         except urllib.error.HTTPError as error:
             with error:
@@ -130,8 +137,15 @@ class Server:
                     return None
                 _raise_problem(error)
         except (OSError, ValueError, http.client.HTTPException) as error:
+            _tls.cache_clear()  # the authorities' file may have been replaced
             reason = getattr(error, "reason", None) or error
             raise AgentError(f"cannot reach {self.url}: {_plain(str(reason))}") from error
+
+
+@functools.lru_cache(maxsize=2)
+def _tls(ca_file: str | None) -> ssl.SSLContext:
+    """Return what checks the server; reading the system's authorities is most of a request."""
+    return ssl.create_default_context(cafile=ca_file)
 
 
 def parsed(body: bytes) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NoReturn
 
-from tatu.agent import VERSION, token, vendordata
+from tatu.agent import VERSION, sessions, token, vendordata
+from tatu.agent.daemon import Daemon
 from tatu.agent.enrol import enrol
 from tatu.agent.errors import AgentError
 from tatu.agent.http import Server
@@ -37,6 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reload_command=options.reload_command,
     )
     store = Store(layout.state)
+    if options.command == "run":
+        Daemon(layout, store, _now).run()
+        return 0
+    if options.command == "sessions":
+        print(sessions.shown(layout, as_json=options.json))
+        return 0
     try:
         with store.locked():
             if options.command == "sync":
@@ -100,6 +107,13 @@ def _parser() -> argparse.ArgumentParser:
     enrolling.add_argument(
         "--insecure-http", action="store_true", help="allow http that leaves this machine"
     )
+    commands.add_parser(
+        "run", parents=[common], allow_abbrev=False, help="sync at once whenever there is news"
+    )
+    listing = commands.add_parser(
+        "sessions", parents=[common], allow_abbrev=False, help="list who is logged in by what"
+    )
+    listing.add_argument("--json", action="store_true", help="for programs")
     commands.add_parser(
         "sync", parents=[common], allow_abbrev=False, help="fetch and obey the newest statement"
     )

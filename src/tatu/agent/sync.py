@@ -28,28 +28,48 @@ def sync(layout: Layout, store: Store, clock: Callable[[], datetime]) -> list[st
     Raises `AgentError`; then the last statement that could be obeyed is still in force, and what
     of it was not in place has been put in place if that was possible.
     """
+    state, failure = refresh(layout, store, clock)
+    said = put_in_place(layout, store, state, clock)
+    if failure:
+        raise failure
+    return [*said, *warnings(layout, state, clock())]
+
+
+def refresh(
+    layout: Layout, store: Store, clock: Callable[[], datetime]
+) -> tuple[State, AgentError | None]:
+    """Return the state after the newest statement, or as it was with why it still is that.
+
+    Who is let in follows at once, by the age of the newest. Raises `AgentError` for a host that
+    is not the enrolled one.
+    """
     state = store.load()
     if state is None:
         raise AgentError("this host is not enrolled: tatu-agent enrol")
     check_machine(state.machine, layout.root)
     # Before anybody is asked: who answers may take long, and would keep a stale statement in force
     admit(layout, state.newest, clock())
-    failure: AgentError | None = None
     try:
-        state = fetch(store, state, clock())
+        new = fetch(store, state, clock())
     except AgentError as error:
-        failure = error
-    now = clock()
+        return state, error
+    if new.statement != state.statement:
+        admit(layout, new.newest, clock())
+    return new, None
+
+
+def put_in_place(
+    layout: Layout, store: Store, state: State, clock: Callable[[], datetime]
+) -> list[str]:
+    """Have this host obey a state, and return what was done. Raises `AgentError`."""
     try:
-        reloaded = install(layout, store, state, now)
+        reloaded = install(layout, store, state, clock())
     finally:
         # Whatever could not be put in place: sessions end by what is
         ended = ending.enforce(layout, state, clock())
-    if failure:
-        raise failure
     newest = state.newest
     done = f"obeying statement {newest.version} with KRL {newest.krl_version}"
-    return [done + (", sshd reloaded" if reloaded else ""), *ended, *warnings(layout, state, now)]
+    return [done + (", sshd reloaded" if reloaded else ""), *ended]
 
 
 def fetch(store: Store, state: State, now: datetime) -> State:

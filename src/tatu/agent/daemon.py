@@ -1,0 +1,237 @@
+"""`tatu-agent run`: keeps this host in step for as long as the machine is up.
+
+A round is: obey the newest statement, tell that it is in force, tell what happened, renew what
+ends, tell how the host is doing. Each step goes by itself: one that fails says so once, and the
+others follow.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from tatu.agent import ending, receipts, renew, sessions
+from tatu.agent.errors import AgentError
+from tatu.agent.freshness import refusing
+from tatu.agent.http import Server
+from tatu.agent.layout import Layout
+from tatu.agent.state import State, Store, check_machine
+from tatu.agent.sync import put_in_place, refresh, warnings
+from tatu.agent.watch import Target, Watcher
+
+_EVER = datetime.fromtimestamp(0, timezone.utc)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often what is done, in seconds.
+
+    `spread` is how long a fleet takes to fetch what all of it is told of at once; `polling` is for
+    want of a door, and `watching` while one is there, which might keep silent. What nobody changed
+    is proven anew each `thorough`; `tick` is how soon a login is noticed.
+    """
+
+    tick: float = 5.0
+    spread: float = 1.0
+    polling: float = 10.0
+    watching: float = 60.0
+    sessions: float = 30.0
+    thorough: float = 900.0
+    jitter: float = 0.1
+
+
+@dataclass
+class Daemon:
+    """The loop; `findings` looks for what is wrong with the host."""
+
+    layout: Layout
+    store: Store
+    clock: Callable[[], datetime]
+    findings: Callable[[], Sequence[Any]] = tuple
+    pace: Pace = Pace()
+    _wake: threading.Event = field(default_factory=threading.Event)
+    _stopping: bool = False
+    _failing: set[str] = field(default_factory=set)
+    _said: frozenset[str] = frozenset()
+    _thorough_at: float = 0.0
+    _enforced_at: float = 0.0
+    _seen: tuple[int, int] = (0, 0)
+    _in_place: object = None
+    _found: Sequence[Any] = ()
+    _receipted: str = ""
+    _reported: Any = None
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        watcher = Watcher(self._wake)
+        watcher.start()
+        _tell_systemd("READY=1")
+        while not self._stopping:
+            self._round()
+            with suppress(AgentError):
+                self._follow(watcher)
+            self._rest(self.pace.watching if watcher.is_open else self.pace.polling)
+        _tell_systemd("STOPPING=1")
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+        self._wake.set()
+
+    def _follow(self, watcher: Watcher) -> None:
+        state = self._state()
+        server = Server(state.url, state.ca_file, state.insecure_http)
+        watcher.follow(Target(server, state.authority, state.newest.version))
+
+    def _rest(self, seconds: float) -> None:
+        """Return when it is time for a round: after so long, at news, or when somebody came."""
+        until = time.monotonic() + seconds * (1 + random.uniform(-1, 1) * self.pace.jitter)  # noqa: S311
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            if self._wake.wait(min(left, self.pace.tick)):
+                self._wake.clear()
+                if not self._stopping:
+                    self._wake.wait(random.uniform(0, self.pace.spread))  # noqa: S311
+                return
+            _tell_systemd("WATCHDOG=1")
+            if self._changes() != self._seen:
+                return
+
+    def _round(self) -> None:
+        now = time.monotonic()
+        before, self._seen = self._seen, self._changes()
+        thorough = now >= self._thorough_at
+        if thorough:
+            self._thorough_at = now + self.pace.thorough
+        self._step("sync", lambda: self._sync(thorough=thorough))
+        if before != self._seen or now >= self._enforced_at + self.pace.sessions:
+            self._step("sessions", self._enforce)
+        self._step("receipt", self._receipt)
+        self._step("logins", self._flush)
+        if thorough:
+            self._step("renewal", self._renew)
+            self._step("doctor", self._look)
+        self._step("report", self._report)
+
+    def _step(self, name: str, work: Callable[[], object]) -> bool:
+        """Do it, say once that it fails and once that it works again; return whether it did."""
+        try:
+            work()
+        except (AgentError, OSError) as error:
+            why = str(error)
+        except Exception as error:  # noqa: BLE001 (a mistake in one step must not end all others)
+            why = f"a mistake: {type(error).__name__}: {error}"
+        else:
+            if name in self._failing:
+                self._failing.discard(name)
+                _say(f"{name}: works again")
+            return True
+        if name not in self._failing:
+            self._failing.add(name)
+            _say(f"{name}: {why}")
+        return False
+
+    def _state(self) -> State:
+        state = self.store.load()
+        if state is None:
+            raise AgentError("this host is not enrolled: tatu-agent enrol")
+        check_machine(state.machine, self.layout.root)  # a copy speaks for nobody
+        return state
+
+    def _sync(self, *, thorough: bool) -> None:
+        with self.store.locked():
+            state, failure = refresh(self.layout, self.store, self.clock)
+            if thorough or self._meaning(state) != self._in_place:
+                self._in_place = None
+                self._enforced_at = time.monotonic()
+                said = put_in_place(self.layout, self.store, state, self.clock)
+                self._in_place = self._meaning(state)
+                self._tell([*said, *warnings(self.layout, state, self.clock())])
+        if failure:
+            raise failure
+
+    def _meaning(self, state: State) -> object:
+        """Return what a host does by a state: the same for a statement that is only newer."""
+        newest, now = state.newest, self.clock()
+        timeless = replace(newest, version=0, issued=_EVER, expires=_EVER)
+        return timeless, refusing(newest, now), state.certificates
+
+    def _tell(self, said: Sequence[str]) -> None:
+        for line in said:
+            if line not in self._said:
+                _say(line)
+        self._said = frozenset(said)
+
+    def _enforce(self) -> None:
+        self._enforced_at = time.monotonic()
+        if sessions.all(self.layout):
+            with self.store.locked():
+                said = ending.enforce(self.layout, self._state(), self.clock())
+            self._tell(said)
+
+    def _receipt(self) -> None:
+        state = self._state()
+        if self._receipted != state.signature and self._meaning(state) == self._in_place:
+            receipts.send_receipt(self.layout, state, self.clock())
+            self._receipted = state.signature
+
+    def _flush(self) -> None:
+        if not receipts.flush(self.layout, self._state(), self.clock()):
+            self._seen = (self._seen[0], 0)
+
+    def _renew(self) -> None:
+        with self.store.locked():
+            state = self._state()
+            why = renew.due(self.layout, state, self.clock())
+            if why:
+                renew.renew(self.layout, self.store, state, self.clock())
+                _say(f"host certificates renewed: {why}")
+
+    def _look(self) -> None:
+        self._found = self.findings()
+
+    def _report(self) -> None:
+        report = receipts.report(self.layout, self._found)
+        if report != self._reported:
+            receipts.send_report(self.layout, self._state(), report, self.clock())
+            self._reported = report
+
+    def _changes(self) -> tuple[int, int]:
+        """Return what differs when somebody came or went, and when something is to be told."""
+        folder, spool = sessions.folder(self.layout), self.layout.spool / "events"
+        return _modified(folder), _modified(spool)
+
+
+def _modified(path: Path) -> int:
+    """Return when a file or folder was changed, 0 for one that is empty or not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0
+    return status.st_mtime_ns if status.st_size else 0
+
+
+def _say(line: str) -> None:
+    # one line is one line, and all that stands in it came through the agent's own checks
+    print(f"tatu-agent: {line}", file=sys.stderr, flush=True)
+
+
+def _tell_systemd(what: str) -> None:
+    """Tell systemd how it goes, if it started us and wants to know (sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.connect("\0" + address[1:] if address.startswith("@") else address)
+        told.send(what.encode())

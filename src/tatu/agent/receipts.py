@@ -1,0 +1,81 @@
+"""What this host tells Tatu of itself: receipts, what happened, and how it is doing."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from tatu.agent import VERSION, files, request, sessions, spool
+from tatu.agent.layout import Layout
+from tatu.agent.state import State
+
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+_AT_ONCE = 100
+_BATCHES = 20
+"""A full spool must not keep the rest of a round waiting for long."""
+
+_TIMEOUT = 10
+_MAX_TEXT = 200
+_MAX_OS_RELEASE = 16_384
+
+
+def send_receipt(layout: Layout, state: State, now: datetime) -> None:
+    """Tell that the newest statement is in force here. Raises `AgentError`."""
+    newest = state.newest
+    receipt = {
+        "statement_version": newest.version,
+        "krl_version": newest.krl_version,
+        "krl_digest": newest.krl_digest,
+        "at": now.strftime(_TIME),
+    }
+    request.signed(layout, state, "PUT", "receipt", receipt, now=now)
+
+
+def flush(layout: Layout, state: State, now: datetime) -> bool:
+    """Tell what happened, and forget it when Tatu has stored it; say whether something is left.
+
+    At least once: killed in between, it is told again, and ids make that harmless. Raises
+    `AgentError`.
+    """
+    for _ in range(_BATCHES):
+        batch = spool.batch(layout, _AT_ONCE)
+        if not batch.events and not batch.lost:
+            return False
+        told = {"events": list(batch.events), "lost": batch.lost}
+        request.signed(layout, state, "POST", "logins", told, now=now)
+        spool.done(layout, batch)
+    return True
+
+
+def send_report(layout: Layout, state: State, told: dict[str, Any], now: datetime) -> None:
+    """Tell how this host is doing. Raises `AgentError`."""
+    request.signed(layout, state, "PUT", "report", told, now=now)
+
+
+def report(layout: Layout, findings: Sequence[Any]) -> dict[str, Any]:
+    """Return how this host is doing; `findings` are the doctor's."""
+    return {
+        "agent_version": VERSION,
+        "openssh": _openssh(),
+        "os": _os(layout),
+        "findings": list(findings),
+        "sessions": [session.reported() for session in sessions.all(layout)],
+    }
+
+
+def _openssh() -> str:
+    try:
+        done = subprocess.run(["ssh", "-V"], capture_output=True, timeout=_TIMEOUT, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stderr.decode(errors="replace").partition(",")[0].strip()[:_MAX_TEXT]
+
+
+def _os(layout: Layout) -> str:
+    text = files.read(layout.root / "usr/lib/os-release", _MAX_OS_RELEASE) or b""
+    for line in text.decode(errors="replace").splitlines():
+        if line.startswith("PRETTY_NAME="):
+            return line.partition("=")[2].strip("\"'")[:_MAX_TEXT]
+    return ""
