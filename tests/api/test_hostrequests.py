@@ -11,6 +11,7 @@ from tatu.core.sshsig import Namespace
 from tests.api.deployment import deployed
 from tests.api.host import SigningHost, enrol
 from tests.api.keys import ClientKey
+from tests.api.test_http import BAD
 
 JSON = {"Content-Type": "application/json"}
 
@@ -101,6 +102,14 @@ def _make_legacy(deployment, host):
 
     change = update(hosts).where(hosts.c.id == host.host).values(legacy=True)
     deployment.ledger._database.write(lambda connection: connection.execute(change))
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_what_is_signed_is_read_as_strictly_as_all_else(host, bad):
+    path = f"{host.path}/certificates"
+    answer = host.send("POST", path, BAD[bad], JSON | host.headers("POST", path, BAD[bad]))
+    assert answer.status_code == 400
+    assert answer.json["detail"].startswith("body: ")
 
 
 def test_a_host_asks_under_its_own_path_alone(host, deployment):
