@@ -53,6 +53,12 @@ def append(layout: Layout, event: dict[str, Any]) -> None:
             os.close(opened)
 
 
+def lose(layout: Layout, number: int) -> None:
+    """Count what happened and nobody can tell any more; raises `AgentError`."""
+    with _locked(layout) as folder:
+        _lose(folder, number)
+
+
 def batch(layout: Layout, n: int) -> Batch:
     """Return at most `n` events, the oldest first; raises `AgentError`."""
     with _locked(layout) as folder:
