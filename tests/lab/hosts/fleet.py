@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import itertools
 import secrets
 import shutil
 import subprocess
@@ -41,6 +42,8 @@ class Fleet:
         self.folder = folder
         self.name = f"tatu{secrets.token_hex(3)}"
         self.hosts = {}
+        self.ports = itertools.count(8322)
+        """Of the switch, for what tests serve there."""
         self._made = 0
         self._lock = (guard.RUNS / self.name).open("ab")
         fcntl.flock(self._lock, fcntl.LOCK_EX)

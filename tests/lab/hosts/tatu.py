@@ -25,8 +25,6 @@ from tests.lab.openstack.venv import ROOT
 
 ADMIN = "alice"
 
-_PORT = 8322
-
 _CONFIG = """\
 [DEFAULT]
 api_endpoint = {url}
@@ -71,7 +69,8 @@ class Tatu:
     def __init__(self, fleet, folder, more):
         self.fleet = fleet
         self.folder = folder
-        self.url = f"https://{GATEWAY}:{_PORT}"
+        port, watch_port = next(fleet.ports), next(fleet.ports)
+        self.url = f"https://{GATEWAY}:{port}"
         self.log = folder / "tatu.log"
         self.agent = folder / "tatu-agent"
         self.certificate, key = make_certificate(folder, GATEWAY)
@@ -84,8 +83,8 @@ class Tatu:
             _CONFIG.format(
                 url=self.url,
                 gateway=GATEWAY,
-                port=_PORT,
-                watch_port=_PORT + 1,
+                port=port,
+                watch_port=watch_port,
                 folder=folder,
                 certificate=self.certificate,
                 key=key,
