@@ -1,0 +1,250 @@
+"""The loop: each step goes by itself, says once that it fails, and costs an idle host little."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from tatu.agent import daemon
+from tatu.agent.daemon import Daemon, Pace
+from tatu.agent.errors import AgentError
+from tatu.agent.state import Store
+
+NOW = datetime(2026, 3, 4, tzinfo=UTC)
+SOON = 5.0
+QUICK = Pace(tick=0.01, spread=0, polling=0.02, watching=0.02, sessions=3600, jitter=0)
+
+
+@dataclass(frozen=True)
+class Statement:
+    version: int = 1
+    issued: datetime = NOW
+    expires: datetime = NOW
+    krl_version: int = 1
+    krl_digest: str = "sha256:1"
+
+
+@dataclass(frozen=True)
+class State:
+    newest: Statement = Statement()
+    certificates: tuple = ()
+    machine: tuple = ()
+    url: str = "http://127.0.0.1:1"
+    ca_file: str | None = None
+    insecure_http: bool = False
+    authority: str = "blue"
+
+    @property
+    def signature(self):
+        return f"signature of {self.newest.version}"
+
+
+class Host:
+    """What the daemon calls, each call noted; `broken` raises what a step is to raise."""
+
+    def __init__(self, monkeypatch, folder):
+        self.state = State()
+        self.offered = self.state
+        self.calls = []
+        self.broken = {}
+        self.findings = ()
+        self.live = []
+        self.events = 0
+        layout = SimpleNamespace(root=folder, spool=folder / "spool", run=folder / "run")
+        layout.spool.mkdir()
+        self.folder = folder / "sessions"
+        self.folder.mkdir()
+        self.layout = layout
+        store = Store(folder / "state")
+        monkeypatch.setattr(Store, "load", lambda _: self.state)
+        for name, value in {
+            "refresh": self.refresh,
+            "put_in_place": self._noted("install", ["in place"]),
+            "warnings": lambda *_: [],
+            "check_machine": self._noted("machine"),
+            "refusing": lambda *_: False,
+        }.items():
+            monkeypatch.setattr(daemon, name, value)
+        monkeypatch.setattr(daemon.sessions, "folder", lambda _: self.folder)
+        monkeypatch.setattr(daemon.sessions, "all", lambda _: self.live)
+        monkeypatch.setattr(daemon.ending, "enforce", self._noted("enforce", []))
+        monkeypatch.setattr(daemon.receipts, "send_receipt", self._noted("receipt"))
+        monkeypatch.setattr(daemon.receipts, "flush", self._noted("flush", False))
+        monkeypatch.setattr(
+            daemon.receipts,
+            "report",
+            lambda *_: {"findings": self.findings, "sessions": self.live},
+        )
+        monkeypatch.setattr(daemon.receipts, "send_report", self._noted("report"))
+        monkeypatch.setattr(daemon.renew, "due", self._noted("due"))
+        monkeypatch.setattr(daemon.renew, "renew", self._noted("renew"))
+        self.daemon = Daemon(
+            layout, store, lambda: NOW, lambda: self.call("doctor", self.findings), QUICK
+        )
+
+    def call(self, name, answer=None):
+        self.calls.append(name)
+        if name in self.broken:
+            raise self.broken[name]
+        return answer
+
+    def _noted(self, name, answer=None):
+        return lambda *_, **__: self.call(name, answer)
+
+    def refresh(self, *_):
+        self.calls.append("refresh")
+        if "refresh" in self.broken:
+            return self.state, self.broken["refresh"]
+        self.state = self.offered
+        return self.state, None
+
+    def round(self):
+        self.calls.clear()
+        self.daemon._round()
+        return [call for call in self.calls if call != "machine"]
+
+
+@pytest.fixture
+def host(monkeypatch, tmp_path):
+    return Host(monkeypatch, tmp_path)
+
+
+FIRST = ["refresh", "install", "receipt", "flush", "due", "doctor", "report"]
+IDLE = ["refresh", "flush"]
+
+
+def test_a_round_does_each_step_and_the_next_only_what_is_new(host):
+    assert host.round() == FIRST
+    assert host.round() == IDLE
+
+
+def test_what_is_only_signed_anew_is_receipted_but_not_installed_again(host):
+    host.round()
+    host.offered = replace(host.state, newest=Statement(version=2))
+    assert host.round() == ["refresh", "receipt", "flush"]
+    host.offered = replace(host.state, newest=Statement(version=3, krl_version=3))
+    assert host.round() == ["refresh", "install", "receipt", "flush"]
+
+
+def test_what_nobody_changed_is_proven_again_after_a_while(host):
+    host.round()
+    host.daemon._thorough_at = time.monotonic()
+    assert host.round() == ["refresh", "install", "flush", "due", "doctor"]
+
+
+@pytest.mark.parametrize("error", [AgentError("no"), OSError("no"), ValueError("no")])
+@pytest.mark.parametrize("name", ["install", "receipt", "flush", "due", "doctor", "report"])
+def test_a_step_that_fails_stops_no_other_and_says_so_once(host, capsys, name, error):
+    host.broken[name] = error
+    done = host.round()
+    # without what is in place there is no receipt for it
+    expected = [step for step in FIRST if (name, step) != ("install", "receipt")]
+    assert expected == done
+    host.daemon._thorough_at = 0.0
+    host.round()
+    said = capsys.readouterr().err.splitlines()
+    assert len([line for line in said if "no" in line.split(": ", 1)[1]]) == 1
+    host.broken.clear()
+    host.daemon._thorough_at = 0.0
+    host.round()
+    assert capsys.readouterr().err.count("works again") == 1
+
+
+def test_what_could_not_be_installed_is_tried_again_at_the_next_round(host):
+    host.broken["install"] = AgentError("no")
+    host.round()
+    assert "install" in host.round()
+    host.broken.clear()
+    assert host.round() == ["refresh", "install", "receipt", "flush"]
+    assert host.round() == IDLE
+
+
+def test_without_an_answer_what_was_obeyed_stays_in_place_and_nothing_is_proven_again(host):
+    host.broken["refresh"] = AgentError("cannot reach it")
+    host.round()
+    assert host.round() == IDLE
+
+
+def test_a_copy_of_another_machine_tells_nothing_in_its_name(host):
+    host.broken["machine"] = AgentError("this identity was copied")
+    host.broken["refresh"] = AgentError("this identity was copied")
+    assert not {"receipt", "flush", "report", "renew"} & set(host.round())
+
+
+def test_a_login_is_noticed_enforced_and_reported(host):
+    host.round()
+    before = host.daemon._seen
+    host.live = ["a session"]
+    (host.folder / "7").touch()
+    os.utime(host.folder, ns=(1, time.time_ns() + 1))
+    assert before != host.daemon._changes()
+    assert host.round() == ["refresh", "enforce", "flush", "report"]
+    assert host.daemon._changes() == host.daemon._seen
+
+
+def test_live_sessions_are_looked_at_again_and_again(host):
+    host.round()
+    host.live = ["a session"]
+    host.daemon._enforced_at -= QUICK.sessions
+    assert "enforce" in host.round()
+    assert "enforce" not in host.round()
+
+
+def test_a_spooled_event_is_told_at_once_and_one_that_stays_does_not_hurry(host):
+    host.round()
+    (host.layout.spool / "events").write_text("an event")
+    assert host.daemon._changes() != host.daemon._seen
+    host.broken["flush"] = AgentError("cannot reach it")
+    host.round()
+    assert host.daemon._changes() == host.daemon._seen
+    host.broken.clear()
+    host.round()
+    (host.layout.spool / "events").write_text("")
+    assert host.daemon._changes() == host.daemon._seen
+
+
+def test_it_ends_on_sigterm_and_tells_systemd(host, monkeypatch, tmp_path):
+    told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    told.bind(str(tmp_path / "notify"))
+    told.settimeout(SOON)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setattr(daemon.Watcher, "start", lambda _: None)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def stop():
+        deadline = time.monotonic() + SOON
+        while host.calls.count("refresh") < 3 and time.monotonic() < deadline:
+            time.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop).start()
+    try:
+        host.daemon.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert host.calls.count("refresh") >= 3
+    assert told.recv(64) == b"READY=1"
+    said = b""
+    while said != b"STOPPING=1":
+        said = told.recv(64)
+        assert said in (b"WATCHDOG=1", b"STOPPING=1")
+    told.close()
+
+
+def test_news_end_the_rest_at_once_and_a_fleet_spreads(host, monkeypatch):
+    asked = []
+    monkeypatch.setattr(daemon.random, "uniform", lambda low, high: asked.append(high) or 0.0)
+    host.daemon = replace(host.daemon, pace=Pace(spread=3.0))
+    host.daemon._wake.set()
+    begun = time.monotonic()
+    host.daemon._rest(60)
+    assert time.monotonic() - begun < 1
+    assert asked == [1, 3.0]
+    assert not host.daemon._wake.is_set()
