@@ -22,7 +22,7 @@ from pathlib import Path
 from tatu.agent import accounts, files, processes, sessions, signatures, spool
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
-from tatu.agent.processes import Process
+from tatu.agent.processes import NOBODY, Process
 from tatu.agent.sessions import Session
 from tatu.agent.state import State, floored
 from tatu.agent.statement import Statement
@@ -189,7 +189,8 @@ def _strays(layout: Layout, uids: Collection[int]) -> frozenset[tuple[int, int]]
     return frozenset(
         (process.session, process.uid)
         for process in processes.running()
-        if process.session not in recorded and (process.uid in uids or process.login_uid in uids)
+        if process.session not in recorded
+        and (process.uid in uids or (process.login_uid in uids and process.session != NOBODY))
     )
 
 

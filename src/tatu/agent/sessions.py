@@ -12,10 +12,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from tatu.agent import files, hooks, keys, pam
+from tatu.agent import files, hooks, keys, pam, spool
 from tatu.agent.errors import AgentError, Malformed
 from tatu.agent.keys import UserCertificate
 from tatu.agent.layout import Layout
+from tatu.agent.processes import NOBODY
 
 _MAX_RECORD = 64 * 2**10
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -51,6 +52,8 @@ class Session:
                 raise Malformed("a session's record is damaged")
             if {name: type(value) for name, value in facts.items()} != _FIELDS:
                 raise Malformed("a session's record is damaged")
+            if not 0 < facts["session"] < NOBODY:
+                raise Malformed("the record is of no session: everything else runs in none")
             at = datetime.strptime(facts["at"], _TIME).replace(tzinfo=timezone.utc)
         except (ValueError, RecursionError) as error:
             raise Malformed("a session's record is damaged") from error
@@ -65,15 +68,12 @@ class Session:
         )
 
     def told(self) -> dict[str, Any]:
-        """Return what Tatu is told of the login (docs/protocol.md).
-
-        A key ID is whatever its authority put there: what is no text to be shown is not told.
-        """
+        """Return what Tatu is told of the login (docs/protocol.md)."""
         certificate = self.certificate
         return {
             "account": self.account,
             "serial": certificate.serial,
-            "key_id": "".join(c if c.isprintable() else "?" for c in certificate.key_id),
+            "key_id": spool.plain(certificate.key_id),
             "subject_key": keys.fingerprint(certificate.subject_key),
             "signature_key": keys.fingerprint(certificate.signature_key),
             "source": self.source,

@@ -21,8 +21,8 @@ from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
 
 MAX_SIZE = 4 * 2**20
-MAX_EVENT = 16 * 2**10
-"""Bytes: a key ID can be long."""
+_MAX_EVENT = 16 * 2**10  # bytes
+_MAX_TEXT = 255
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,20 @@ class Batch:
     lost: int
 
 
+def plain(text: str) -> str:
+    """Return a foreign text as Tatu takes it: one that it refused would stop all that follow."""
+    return "".join(c if c.isprintable() else "?" for c in text)[:_MAX_TEXT]
+
+
 def append(layout: Layout, event: dict[str, Any]) -> None:
     """Keep an event, durably; without an `id` it gets one. Raises `AgentError`.
 
     An event that does not fit is counted as lost.
     """
-    data = json.dumps({"id": secrets.token_hex(16), **event}).encode()
+    told = {name: plain(value) if type(value) is str else value for name, value in event.items()}
+    data = json.dumps({"id": secrets.token_hex(16), **told}).encode()
     with _locked(layout) as folder:
-        if len(data) > MAX_EVENT or _size(folder) + len(data) > MAX_SIZE:
+        if len(data) > _MAX_EVENT or _size(folder) + len(data) > MAX_SIZE:
             _lose(folder, 1)
             return
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
