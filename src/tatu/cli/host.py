@@ -1,7 +1,7 @@
 """Hosts."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tatu.cli.base import (
     Command,
@@ -13,6 +13,9 @@ from tatu.cli.base import (
     shown,
     table,
 )
+
+if TYPE_CHECKING:
+    from tatu.client.resources import Host
 
 _COLUMNS = (
     "id",
@@ -54,14 +57,57 @@ class _OneHost:
 class HostShow(_OneHost, ShowOne):
     """Show a host; `refused_at` is when a second key was refused.
 
-    `renewal_due_at` is since when its certificate names something else than it should.
+    `renewal_due_at` is since when its certificate names something else than it should. From
+    `krl_version` on, which is that of the revocations that it obeys, it is what the host says.
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
         host = self.api.host(self.project_id(parsed_args.project), parsed_args.host)
         names, facts = attributes((*_COLUMNS, "principals", "authority"), host)
-        return (*names, "host_keys"), [*facts, shown([key.fingerprint for key in host.host_keys])]
+        told = _told(host)
+        return (
+            (*names, "host_keys", *told),
+            [
+                *facts,
+                shown([key.fingerprint for key in host.host_keys]),
+                *map(shown, told.values()),
+            ],
+        )
+
+
+def _told(host: "Host") -> dict[str, object]:
+    """Return what a host told last, each under its name."""
+    receipt, report = host.receipt, host.report
+    findings = [
+        f"{each.level}: {each.about}: {each.detail}"
+        for each in (report.findings if report else ())
+    ]
+    return {
+        "krl_version": receipt.krl_version if receipt else None,
+        "receipt_at": receipt.received_at if receipt else None,
+        "report_at": report.received_at if report else None,
+        "agent_version": report.agent_version if report else None,
+        "openssh": report.openssh if report else None,
+        "os": report.os if report else None,
+        "sessions": report.sessions if report else None,
+        "findings": findings,
+    }
+
+
+class HostSessions(_OneHost, Lister):
+    """List the sessions that were open when the host last reported.
+
+    `user_name` is there when the certificate is one of Tatu's as the host names it; else `alarm`
+    says what is wrong.
+    """
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Ask the server."""
+        found = self.api.sessions(self.project_id(parsed_args.project), parsed_args.host)
+        return table(
+            ("account", "user_name", "serial", "since", "source", "key_id", "alarm"), found
+        )
 
 
 class HostDelete(_OneHost, Command):

@@ -2,11 +2,14 @@
 
 import argparse
 import sys
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from tatu.cli.base import Lister, ShowOne, add_project, attributes, duration, shown, table
 from tatu.cli.certificates import COLUMNS, ShowCertificate, add_filters, filters
+from tatu.cli.waiting import Wait
 from tatu.core.errors import NotFound
 
 _CREATED = (
@@ -141,11 +144,23 @@ class UsercertRevoke(ShowOne):
             help="give the user or key no new certificate until an administrator clears the block"
             " (default: of a user, when you manage the project; of a key, when you administer)",
         )
+        parser.add_argument(
+            "--wait",
+            action="store_true",
+            help="until all hosts have shown to refuse it; name those that have not, and fail",
+        )
+        parser.add_argument(
+            "--timeout",
+            type=duration,
+            default=timedelta(minutes=1),
+            metavar="DURATION",
+            help="how long to wait (default: 1m)",
+        )
         return add_project(parser)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
-        asked = parsed_args
+        asked, begun = parsed_args, time.monotonic()
         authority = self.project_id(asked.project)
         named = {name: getattr(asked, name) for name in ("serial", "subject_key", "user")}
         selector = {name: value for name, value in named.items() if value is not None}
@@ -161,4 +176,12 @@ class UsercertRevoke(ShowOne):
                 "the user can still get another certificate:"
                 " `usercert revoke --user NAME --block` prevents it\n"
             )
+        if asked.wait:
+            wait = Wait(api=self.api, authority=authority, begun=begun, told=self.app.stderr)
+            self._is_open = not wait.until(result.krl_version, asked.timeout)
         return attributes(("revoked", "krl_version"), result)
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Return 1 when hosts were waited for in vain."""
+        self._is_open = False
+        return super().run(parsed_args) or int(self._is_open)

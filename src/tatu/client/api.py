@@ -132,6 +132,21 @@ class Api:
         """End a host: its certificates are revoked and its names free."""
         http.request(self.adapter, "DELETE", _path("authorities", authority, "hosts", host))
 
+    def receipts(self, authority: str, at_least: int, *, limit: int = 1) -> resources.Receipts:
+        """Return how many hosts have shown to obey a KRL, and the first that have not."""
+        path = _path("authorities", authority, "receipts")
+        query = {"at_least": str(at_least), "limit": str(limit)}
+        return http.ask(self.adapter, "GET", path, resources.Receipts, query=query)
+
+    def sessions(self, authority: str, host: str) -> list[resources.Session]:
+        """Return the sessions that a host reported last."""
+        path = _path("authorities", authority, "hosts", host, "sessions")
+        return http.pages(self.adapter, path, resources.Session, {})
+
+    def logins(self, filters: Mapping[str, str]) -> list[resources.Login]:
+        """Return the logins that match and that the caller may see, the latest of them."""
+        return http.page(self.adapter, _path("logins"), resources.Login, dict(filters))
+
     def create_enrolment_token(
         self, authority: str, facts: Mapping[str, object]
     ) -> resources.EnrolmentToken:

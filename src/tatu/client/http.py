@@ -149,6 +149,11 @@ def _short(error: BaseException) -> str:
     return _printable(str(error)) or type(error).__name__
 
 
+def page(adapter: Adapter, path: str, kind: type[T], query: dict[str, str]) -> list[T]:
+    """Return the first items of a list that has no end; raises as `request` does."""
+    return ask(adapter, "GET", path, _Page[kind], query=query).items  # type: ignore[valid-type]
+
+
 def pages(adapter: Adapter, path: str, kind: type[T], query: dict[str, str]) -> list[T]:
     """Return all items of a list, page after page; raises as `request` does."""
     items: list[T] = []

@@ -166,8 +166,79 @@ class HostKey(Struct, frozen=True, kw_only=True):
     fingerprint: str
 
 
+class Receipt(Struct, frozen=True, kw_only=True):
+    """A host has shown to obey this statement and KRL."""
+
+    statement_version: int
+    krl_version: int
+    received_at: datetime
+
+
+class HostReceipt(Struct, frozen=True, kw_only=True):
+    """A host, and whether it has shown to obey the KRL that was asked for."""
+
+    host: str
+    done: bool
+    receipt: Receipt | None = None
+
+
+class Receipts(Struct, frozen=True, kw_only=True):
+    """How many hosts have shown to obey a KRL; those that have not come first."""
+
+    at_least: int
+    hosts: int
+    done: int
+    items: list[HostReceipt]
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """What a host found about its own setup."""
+
+    level: str
+    about: str
+    detail: str
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """How a host says it is doing."""
+
+    received_at: datetime
+    agent_version: str
+    openssh: str
+    os: str
+    findings: list[Finding]
+    sessions: int
+
+
+class Session(Struct, frozen=True, kw_only=True):
+    """A session that a host reported."""
+
+    id: int
+    account: str
+    serial: int
+    key_id: str
+    since: datetime
+    source: str
+    user_name: str | None = None
+    alarm: str | None = None
+
+
+class Login(Struct, frozen=True, kw_only=True):
+    """A login as its host told it."""
+
+    authority: str
+    host: str
+    at: datetime
+    kind: str
+    account: str
+    serial: int | None = None
+    user_name: str | None = None
+    source: str | None = None
+    alarm: str | None = None
+
+
 class Host(Struct, frozen=True, kw_only=True):
-    """A machine with sshd."""
+    """A machine with sshd; what it told last is there when it alone is asked for."""
 
     id: str
     authority: str
@@ -180,6 +251,8 @@ class Host(Struct, frozen=True, kw_only=True):
     refused_at: datetime | None = None
     renewal_due_at: datetime | None = None
     legacy: bool = False
+    receipt: Receipt | None = None
+    report: Report | None = None
 
 
 class EnrolmentToken(Struct, frozen=True, kw_only=True):
