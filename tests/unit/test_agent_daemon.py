@@ -74,7 +74,11 @@ class Host:
         monkeypatch.setattr(daemon.sessions, "folder", lambda _: self.folder)
         monkeypatch.setattr(daemon.sessions, "all", lambda _: self.live)
         monkeypatch.setattr(daemon.ending, "enforce", self._noted("enforce", []))
-        monkeypatch.setattr(daemon.receipts, "send_receipt", self._noted("receipt"))
+        monkeypatch.setattr(daemon.logins, "collect", self._noted("journal"))
+        self.renewal_due = False
+        monkeypatch.setattr(
+            daemon.receipts, "send_receipt", lambda *_: self.call("receipt", self.renewal_due)
+        )
         monkeypatch.setattr(daemon.receipts, "flush", self._noted("flush", False))
         monkeypatch.setattr(
             daemon.receipts,
@@ -82,7 +86,9 @@ class Host:
             lambda *_: {"findings": self.findings, "sessions": self.live},
         )
         monkeypatch.setattr(daemon.receipts, "send_report", self._noted("report"))
-        monkeypatch.setattr(daemon.renew, "due", self._noted("due"))
+        monkeypatch.setattr(
+            daemon.renew, "due", lambda *_, told: self.call("due", "told" if told else None)
+        )
         monkeypatch.setattr(daemon.renew, "renew", self._noted("renew"))
         self.daemon = Daemon(
             layout, store, lambda: NOW, lambda: self.call("doctor", self.findings), QUICK
@@ -115,7 +121,7 @@ def host(monkeypatch, tmp_path):
     return Host(monkeypatch, tmp_path)
 
 
-FIRST = ["refresh", "install", "receipt", "flush", "due", "doctor", "report"]
+FIRST = ["refresh", "install", "receipt", "journal", "flush", "due", "doctor", "report"]
 IDLE = ["refresh", "flush"]
 
 
@@ -139,19 +145,21 @@ def test_what_nobody_changed_is_proven_again_after_a_while(host):
 
 
 @pytest.mark.parametrize("error", [AgentError("no"), OSError("no"), ValueError("no")])
-@pytest.mark.parametrize("name", ["install", "receipt", "flush", "due", "doctor", "report"])
+@pytest.mark.parametrize(
+    "name", ["install", "receipt", "journal", "flush", "due", "doctor", "report"]
+)
 def test_a_step_that_fails_stops_no_other_and_says_so_once(host, capsys, name, error):
     host.broken[name] = error
     done = host.round()
     # without what is in place there is no receipt for it
     expected = [step for step in FIRST if (name, step) != ("install", "receipt")]
     assert expected == done
-    host.daemon._thorough_at = 0.0
+    host.daemon._thorough_at = host.daemon._journal_at = 0.0
     host.round()
     said = capsys.readouterr().err.splitlines()
     assert len([line for line in said if "no" in line.split(": ", 1)[1]]) == 1
     host.broken.clear()
-    host.daemon._thorough_at = 0.0
+    host.daemon._thorough_at = host.daemon._journal_at = 0.0
     host.round()
     assert capsys.readouterr().err.count("works again") == 1
 
@@ -248,3 +256,11 @@ def test_news_end_the_rest_at_once_and_a_fleet_spreads(host, monkeypatch):
     assert time.monotonic() - begun < 1
     assert asked == [1, 3.0]
     assert not host.daemon._wake.is_set()
+
+
+def test_certificates_are_renewed_when_a_receipt_says_that_it_is_due(host):
+    host.round()
+    host.renewal_due = True
+    host.offered = replace(host.state, newest=Statement(version=2))
+    assert host.round() == ["refresh", "receipt", "flush", "due", "renew"]
+    assert host.round() == IDLE

@@ -21,7 +21,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from tatu.agent import ending, receipts, renew, sessions
+from tatu.agent import ending, logins, receipts, renew, sessions
 from tatu.agent.errors import AgentError
 from tatu.agent.freshness import refusing
 from tatu.agent.http import Server
@@ -47,6 +47,7 @@ class Pace:
     polling: float = 10.0
     watching: float = 60.0
     sessions: float = 30.0
+    journal: float = 60.0
     thorough: float = 900.0
     jitter: float = 0.1
 
@@ -70,6 +71,8 @@ class Daemon:
     _in_place: object = None
     _found: Sequence[Any] = ()
     _receipted: str = ""
+    _renewal_due: bool = False
+    _journal_at: float = 0.0
     _reported: Any = None
 
     def run(self) -> None:
@@ -118,9 +121,13 @@ class Daemon:
         if before != self._seen or now >= self._enforced_at + self.pace.sessions:
             self._step("sessions", self._enforce)
         self._step("receipt", self._receipt)
+        if now >= self._journal_at:
+            self._journal_at = now + self.pace.journal
+            self._step("journal", lambda: logins.collect(self.layout))
         self._step("logins", self._flush)
-        if thorough:
+        if thorough or self._renewal_due:
             self._step("renewal", self._renew)
+        if thorough:
             self._step("doctor", self._look)
         self._step("report", self._report)
 
@@ -183,7 +190,7 @@ class Daemon:
     def _receipt(self) -> None:
         state = self._state()
         if self._receipted != state.signature and self._meaning(state) == self._in_place:
-            receipts.send_receipt(self.layout, state, self.clock())
+            self._renewal_due = receipts.send_receipt(self.layout, state, self.clock())
             self._receipted = state.signature
 
     def _flush(self) -> None:
@@ -193,9 +200,10 @@ class Daemon:
     def _renew(self) -> None:
         with self.store.locked():
             state = self._state()
-            why = renew.due(self.layout, state, self.clock())
+            why = renew.due(self.layout, state, self.clock(), told=self._renewal_due)
             if why:
                 renew.renew(self.layout, self.store, state, self.clock())
+                self._renewal_due = False
                 _say(f"host certificates renewed: {why}")
 
     def _look(self) -> None:

@@ -9,6 +9,14 @@ class Malformed(AgentError):
     """What was read is not what it should be."""
 
 
+class Answered(AgentError):
+    """The server would not do it; `status` is HTTP's."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class Refused(AgentError):
     """A host may not obey this statement; `reason` is the slug of the common vectors."""
 

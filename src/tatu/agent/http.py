@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from tatu.agent import VERSION
-from tatu.agent.errors import AgentError, Malformed
+from tatu.agent.errors import AgentError, Answered, Malformed
 
 _SILENCE = 10.0
 _DEADLINE = 60.0
@@ -202,7 +202,7 @@ def _raise_problem(error: urllib.error.HTTPError) -> NoReturn:
         said = f"{problem['detail']} (request {problem['request_id']})"
     except (AgentError, OSError, http.client.HTTPException, *_NO_PROBLEM):
         said = "no reason given"
-    raise AgentError(f"the server answered {error.code}: {_plain(said)}") from None
+    raise Answered(error.code, f"the server answered {error.code}: {_plain(said)}") from None
 
 
 def _plain(text: str) -> str:

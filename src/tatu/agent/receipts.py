@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from tatu.agent import VERSION, files, request, sessions, spool
+from tatu.agent.errors import Answered
 from tatu.agent.layout import Layout
 from tatu.agent.state import State
 
@@ -17,12 +19,16 @@ _BATCHES = 20
 """A full spool must not keep the rest of a round waiting for long."""
 
 _TIMEOUT = 10
+_MALFORMED, _CONFLICT = 400, 409
 _MAX_TEXT = 200
 _MAX_OS_RELEASE = 16_384
 
 
-def send_receipt(layout: Layout, state: State, now: datetime) -> None:
-    """Tell that the newest statement is in force here. Raises `AgentError`."""
+def send_receipt(layout: Layout, state: State, now: datetime) -> bool:
+    """Tell that the newest statement is in force here; return whether a renewal is due.
+
+    One that Tatu does not know it is shown: its ledger was rolled back (S3). Raises `AgentError`.
+    """
     newest = state.newest
     receipt = {
         "statement_version": newest.version,
@@ -30,7 +36,14 @@ def send_receipt(layout: Layout, state: State, now: datetime) -> None:
         "krl_digest": newest.krl_digest,
         "at": now.strftime(_TIME),
     }
-    request.signed(layout, state, "PUT", "receipt", receipt, now=now)
+    try:
+        taken = request.signed(layout, state, "PUT", "receipt", receipt, now=now)
+    except Answered as answer:
+        if answer.status != _CONFLICT:
+            raise
+        shown = {"statement": state.statement, "signature": state.signature}
+        taken = request.signed(layout, state, "PUT", "receipt", {**receipt, **shown}, now=now)
+    return taken.get("renewal_due") is True
 
 
 def flush(layout: Layout, state: State, now: datetime) -> bool:
@@ -39,13 +52,25 @@ def flush(layout: Layout, state: State, now: datetime) -> bool:
     At least once: killed in between, it is told again, and ids make that harmless. Raises
     `AgentError`.
     """
+    many = _AT_ONCE
     for _ in range(_BATCHES):
-        batch = spool.batch(layout, _AT_ONCE)
+        batch = spool.batch(layout, many)
         if not batch.events and not batch.lost:
             return False
         told = {"events": list(batch.events), "lost": batch.lost}
-        request.signed(layout, state, "POST", "logins", told, now=now)
-        spool.done(layout, batch)
+        try:
+            request.signed(layout, state, "POST", "logins", told, now=now)
+        except Answered as answer:
+            if answer.status != _MALFORMED or not batch.events:
+                raise
+            # One event that nobody can read must not keep back all that come after it
+            if len(batch.events) > 1:
+                many = 1
+                continue
+            spool.done(layout, replace(batch, lost=0))
+            spool.lose(layout, len(batch.events))
+        else:
+            spool.done(layout, batch)
     return True
 
 
