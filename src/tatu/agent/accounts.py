@@ -106,9 +106,24 @@ class Accounts:
             self.users.open(name)
         elif not is_wanted and not user.is_locked:
             self.users.lock(name)
-        self.clear(name, user)
+        self._clear(name, user)
 
-    def clear(self, name: str, user: User) -> None:
+    def retire(self, *, remove: bool) -> list[str]:
+        """Lock every account of the agent's, or remove it with its files; return what fails."""
+        failures: list[str] = []
+        for name, user in self._ours():
+            with _noted(failures, name):
+                if remove:
+                    self.users.remove(name)
+                else:
+                    self._settle(name, user, is_wanted=False)
+        record = made.load(self.layout)
+        if record.group and self.users.members(self.layout.group) == frozenset():
+            self.users.remove_group(self.layout.group)
+            made.save(self.layout, replace(record, group=False))
+        return failures
+
+    def _clear(self, name: str, user: User) -> None:
         """Remove the jobs of an account, and its leave to run without a login."""
         root = self.layout.root
         for path in [*(root / folder / name for folder in _CRONTABS), root / _LINGER / name]:
@@ -168,6 +183,10 @@ class Standing(Accounts):
         return dict.fromkeys(sorted(missing), f"no account is in group {self.layout.group}")
 
     def keep(self, names: Iterable[str]) -> list[str]:
+        """Change nothing."""
+        return []
+
+    def retire(self, *, remove: bool) -> list[str]:
         """Change nothing."""
         return []
 

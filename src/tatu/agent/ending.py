@@ -52,7 +52,7 @@ def enforce(layout: Layout, state: State, now: datetime) -> list[str]:
     for session in records:
         if session.id in reasons and _had_root(layout, session, newest):
             reasons[session.id] += "; it had root, and may have left what nobody can find"
-    left = _end_sessions(records, reasons) + _end_strays(layout)
+    left = _end_sessions(records, reasons) + end_strays(layout)
     for session in records:
         if session.id in reasons:
             said.append(f"ended session {session.id} of {session.account}: {reasons[session.id]}")
@@ -169,7 +169,7 @@ def _end_sessions(records: Collection[Session], reasons: dict[int, str]) -> list
     return _end(doomed, reasons)
 
 
-def _end_strays(layout: Layout) -> list[Process]:
+def end_strays(layout: Layout) -> list[Process]:
     """End what runs in managed accounts without a recorded session; return what could not be.
 
     A login is without a record for a moment, so a stray is one that still is after a while.

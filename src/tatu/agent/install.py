@@ -7,7 +7,7 @@ killed, or a file that somebody changed, is put right by the next run.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -72,7 +72,7 @@ def expected(layout: Layout, store: Store, state: State, now: datetime) -> dict[
         layout.krl: store.krl(state),
         **_principals(layout, newest, now),
         **{path: data for path, data in login.items() if data is not None},
-        **_read_at_start(layout, state, now)[1],
+        **read_at_start(layout, state, now)[1],
     }
 
 
@@ -87,9 +87,7 @@ def _read_at_login(layout: Layout, newest: Statement, now: datetime) -> dict[Pat
     }
 
 
-def _read_at_start(
-    layout: Layout, state: State, now: datetime
-) -> tuple[Wanted, dict[Path, bytes]]:
+def read_at_start(layout: Layout, state: State, now: datetime) -> tuple[Wanted, dict[Path, bytes]]:
     """Return what sshd reads when it starts: certificates, and the drop-in that names them."""
     certificates = {layout.certificate(key): line for key, line in state.certificates.items()}
     meant = Wanted(
@@ -108,12 +106,17 @@ def admit(layout: Layout, newest: Statement, now: datetime) -> None:
     """
     made.folder(layout, layout.principals)
     wanted = _principals(layout, newest, now)
-    for path in layout.principals.iterdir():
-        ours = path.is_file() and (files.read(path, place.MAX_FILE) or b"").startswith(_MARK)
-        if ours and path not in wanted:
-            files.remove(path)
+    close(layout, but=wanted)
     for path, data in wanted.items():
         place.put(layout, path, data)
+
+
+def close(layout: Layout, but: Collection[Path] = ()) -> None:
+    """Let nobody in to the managed accounts, but to those whose files these are."""
+    for path in layout.principals.iterdir() if layout.principals.is_dir() else ():
+        ours = path.is_file() and (files.read(path, place.MAX_FILE) or b"").startswith(_MARK)
+        if ours and path not in but:
+            files.remove(path)
 
 
 def _principals(layout: Layout, newest: Statement, now: datetime) -> dict[Path, bytes]:
@@ -127,7 +130,7 @@ def _configure(
     layout: Layout, store: Store, state: State, managed: Sequence[str], now: datetime
 ) -> bool:
     """Put certificates and the drop-in in place, prove their effect, reload sshd if need be."""
-    meant, wanted = _read_at_start(layout, state, now)
+    meant, wanted = read_at_start(layout, state, now)
     before = {path: files.read(path, place.MAX_FILE) for path in (*wanted, layout.sshd_config)}
     if any(before[path] != data for path, data in wanted.items()):
         sshd.check(layout, wanted[layout.drop_in])

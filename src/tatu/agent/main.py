@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import sys
@@ -11,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NoReturn
 
-from tatu.agent import VERSION, sessions, token, vendordata
+from tatu.agent import VERSION, doctor, sessions, token, vendordata
 from tatu.agent.daemon import Daemon
 from tatu.agent.enrol import enrol
 from tatu.agent.errors import AgentError
@@ -20,6 +21,7 @@ from tatu.agent.layout import Layout
 from tatu.agent.state import Store
 from tatu.agent.sync import sync
 from tatu.agent.token import EnrolmentToken
+from tatu.agent.uninstall import stop, uninstall
 
 _TOKEN_VARIABLE = "TATU_ENROLMENT_TOKEN"  # noqa: S105 (a name)
 _MAX_TOKEN = token.MAX_SIZE + 2  # with the end of its line
@@ -39,15 +41,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     store = Store(layout.state)
     if options.command == "run":
-        Daemon(layout, store, _now).run()
+        Daemon(layout, store, _now, lambda: _findings(layout, store)).run()
         return 0
+    if options.command == "doctor":
+        return _doctor(layout, store, as_json=options.json)
     if options.command == "sessions":
         print(sessions.shown(layout, as_json=options.json))
         return 0
     try:
+        if options.command == "uninstall":
+            stop(layout)
         with store.locked():
             if options.command == "sync":
                 said = sync(layout, store, _now)
+            elif options.command == "uninstall":
+                said = uninstall(layout, remove_accounts=options.remove_accounts)
             else:
                 invitation = _invitation(options)
                 server = Server(invitation.url, options.ca_file, options.insecure_http)
@@ -58,6 +66,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for line in said:
         print(f"tatu-agent: {line}", file=sys.stderr if line.startswith("warning") else sys.stdout)
     return 0
+
+
+def _findings(layout: Layout, store: Store) -> list[dict[str, str]]:
+    return [each.told() for each in doctor.findings(layout, store, store.load(), _now())]
+
+
+def _doctor(layout: Layout, store: Store, *, as_json: bool) -> int:
+    """Show what is found; 1 when any of it needs somebody."""
+    try:
+        found = doctor.findings(layout, store, store.load(), _now())
+    except AgentError as error:
+        found = [doctor.Finding(doctor.ERROR, "enrolment", str(error))]
+    if as_json:
+        print(json.dumps([each.told() for each in found], indent=1))
+    else:
+        for each in found:
+            print(f"{each.level}: {each.about}: {each.detail}")
+    return _FAILED if any(each.level != doctor.INFO for each in found) else 0
 
 
 def _now() -> datetime:
@@ -114,6 +140,18 @@ def _parser() -> argparse.ArgumentParser:
         "sessions", parents=[common], allow_abbrev=False, help="list who is logged in by what"
     )
     listing.add_argument("--json", action="store_true", help="for programs")
+    looking = commands.add_parser(
+        "doctor", parents=[common], allow_abbrev=False, help="say what is wrong with this host"
+    )
+    looking.add_argument("--json", action="store_true", help="as JSON")
+    leaving = commands.add_parser(
+        "uninstall", parents=[common], allow_abbrev=False, help="leave the machine as it was"
+    )
+    leaving.add_argument(
+        "--remove-accounts",
+        action="store_true",
+        help="remove the accounts, too, with their files; without it they are locked",
+    )
     commands.add_parser(
         "sync", parents=[common], allow_abbrev=False, help="fetch and obey the newest statement"
     )

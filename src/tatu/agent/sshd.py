@@ -24,7 +24,7 @@ _DIRECTIVE = re.compile(r'\s*"?(\w+)"?[\s=]+(.*)')
 _BEGIN = b"# Begin: written by tatu-agent; what is changed here is written again.\n"
 _END = b"# End: written by tatu-agent.\n"
 _BLOCK = re.compile(re.escape(_BEGIN) + rb".*?" + re.escape(_END), re.DOTALL)
-_MAX_CONFIG = 2**20
+MAX_CONFIG = 2**20
 _MAX_DEPTH = 16  # as in sshd's servconf.c
 _FROM = ("127.0.0.1", "10.0.0.1", "203.0.113.1", "::1")
 _LISTENING = re.compile(r"\[?([0-9A-Fa-f.:%a-z]+?)\]?:(\d+)")
@@ -140,7 +140,7 @@ def include(layout: Layout) -> bool:
 
     It takes none where the distribution includes the folder, as most do.
     """
-    text = files.read(layout.sshd_config, _MAX_CONFIG) or b""
+    text = files.read(layout.sshd_config, MAX_CONFIG) or b""
     plain = _BLOCK.sub(b"", text)
     drop_in = os.path.realpath(layout.drop_in)
     reads = _read_before(layout.sshd_config, 0, plain)
@@ -153,7 +153,7 @@ def include(layout: Layout) -> bool:
 
 def exclude(layout: Layout) -> None:
     """Take our block out of sshd's main file, if it is there."""
-    _put_config(layout, _BLOCK.sub(b"", files.read(layout.sshd_config, _MAX_CONFIG) or b""))
+    _put_config(layout, _BLOCK.sub(b"", files.read(layout.sshd_config, MAX_CONFIG) or b""))
 
 
 def _put_config(layout: Layout, data: bytes) -> None:
@@ -167,7 +167,7 @@ def read(layout: Layout) -> list[tuple[str, bytes | None]]:
     paths = [path for path, keyword in _read_before(layout.sshd_config, 0) if not keyword]
     return [
         (f"{layout.sshd} {program.st_ino} {program.st_mtime_ns}", None),
-        *((str(path), files.read(path.resolve(), _MAX_CONFIG)) for path in paths),
+        *((str(path), files.read(path.resolve(), MAX_CONFIG)) for path in paths),
     ]
 
 
@@ -177,7 +177,7 @@ def _read_before(path: Path, depth: int, data: bytes | None = None) -> Iterator[
     if depth > _MAX_DEPTH:
         raise AgentError(f"{path} is included too deep")
     if data is None:
-        data = files.read(path.resolve(), _MAX_CONFIG) or b""
+        data = files.read(path.resolve(), MAX_CONFIG) or b""
     for found in map(_DIRECTIVE.match, data.decode(errors="replace").split("\n")):
         if found is None:
             continue
@@ -203,13 +203,13 @@ def prove(layout: Layout, wanted: Wanted, accounts: Sequence[str]) -> None:
     """Raise `AgentError` unless the configuration in place has the effect that was meant."""
     check_order(layout)
     # which account is asked for does not matter to what stands outside of Match blocks
-    shown = _effective(layout, [])
+    shown = effective(layout)
     for path in wanted.certificates:
         if ("hostcertificate", str(path)) not in shown:
             raise AgentError(f"sshd would not use `HostCertificate {path}`")
     for account, address in itertools.product(accounts, _FROM):
         criteria = f"user={account},host=localhost,addr={address},laddr=127.0.0.1,lport=22"
-        shown = _effective(layout, ["-C", criteria])
+        shown = effective(layout, ["-C", criteria])
         for name, value in _settings(layout, wanted, account).items():
             # sshd does not show what it was built without
             if name != "GSSAPIAuthentication" and (name.lower(), value) not in shown:
@@ -219,7 +219,8 @@ def prove(layout: Layout, wanted: Wanted, accounts: Sequence[str]) -> None:
                 )
 
 
-def _effective(layout: Layout, arguments: Sequence[str]) -> set[tuple[str, str]]:
+def effective(layout: Layout, arguments: Sequence[str] = ()) -> set[tuple[str, str]]:
+    """Return the directives in force, outside of `Match` blocks or for what the arguments say."""
     command = [layout.sshd, "-T", "-f", str(layout.sshd_config), *arguments]
     lines = run(command, what="sshd -T").decode(errors="replace").splitlines()
     pairs = (line.partition(" ") for line in lines)
@@ -229,7 +230,7 @@ def _effective(layout: Layout, arguments: Sequence[str]) -> set[tuple[str, str]]
 def answering(layout: Layout) -> list[tuple[str, int]]:
     """Return the addresses at which sshd greets now, of those that it is told to listen on."""
     found = []
-    for name, value in sorted(_effective(layout, [])):
+    for name, value in sorted(effective(layout)):
         address = _LISTENING.match(value) if name == "listenaddress" else None
         if address:
             found.append((_EVERYWHERE.get(address[1], address[1]), int(address[2])))

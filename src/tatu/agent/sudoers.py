@@ -33,7 +33,7 @@ def keep(layout: Layout, accounts: Sequence[str], newest: Statement) -> None:
     """
     if not layout.sudoers.parent.is_dir():
         return  # there is no sudo here
-    data = _rules(accounts, newest)
+    data = rules(accounts, newest)
     if files.read(layout.sudoers, place.MAX_FILE) != data:
         # Tried where no sudo looks: a file that cannot be read would take sudo from everybody
         candidate = layout.state / "sudoers"
@@ -42,7 +42,8 @@ def keep(layout: Layout, accounts: Sequence[str], newest: Statement) -> None:
     place.put(layout, layout.sudoers, data, _MODE)
 
 
-def _rules(accounts: Iterable[str], newest: Statement) -> bytes:
+def rules(accounts: Iterable[str], newest: Statement) -> bytes:
+    """Return the file for these accounts."""
     offline = newest.break_glass.account if newest.break_glass else None
     lines = ["# Written by tatu-agent; what is changed here is written again."]
     for name in sorted(accounts):

@@ -9,7 +9,7 @@ from tatu.agent import files, made, pam, place
 from tatu.agent.layout import Layout
 from tatu.agent.signatures import run
 
-_SERVICES = ("cron", "crond", "atd")
+SERVICES = ("cron", "crond", "atd")
 _MODULE = "account required pam_succeed_if.so quiet user notingroup {group}"
 # systemd takes $$ for a dollar sign; who lingers or asks `systemd-run --user` gets no manager
 _UNIT = """\
@@ -21,7 +21,7 @@ ExecCondition=/bin/sh -c 'case " $$(/usr/bin/id -nG) " in *" {group} "*) exit 1;
 
 def keep(layout: Layout) -> None:
     """Refuse managed accounts to what runs programs in a user's name; raises `AgentError`."""
-    for service in _SERVICES:
+    for service in SERVICES:
         if (layout.pam / service).exists():
             pam.ensure(layout, service, [_MODULE.format(group=layout.group)])
     if layout.systemd.is_dir():
@@ -32,7 +32,7 @@ def keep(layout: Layout) -> None:
 
 def remove(layout: Layout) -> None:
     """Take it back."""
-    for service in _SERVICES:
+    for service in SERVICES:
         pam.remove(layout, service)
     if layout.user_manager.exists():
         files.remove(layout.user_manager)

@@ -1,0 +1,180 @@
+"""What is wrong with this host, or might surprise its operator: `tatu-agent doctor`.
+
+Looks, and changes nothing. What it finds here is told to Tatu as well: names of files and
+accounts, never what is in them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from tatu.agent import accounts, files, install, pam, place, sshd, sudoers, unattended
+from tatu.agent.errors import AgentError
+from tatu.agent.freshness import staleness
+from tatu.agent.layout import Layout
+from tatu.agent.state import State, Store, check_machine
+from tatu.agent.statement import REFUSE_NEW_LOGINS
+from tatu.agent.sync import warnings
+
+ERROR, WARNING, INFO = "error", "warning", "info"
+
+_MAX_FINDINGS = 200
+_MAX_TEXT = 1000
+_MAX_PASSWD = 4 * 2**20
+_HOME = 5  # which field of passwd(5)
+_WARNING = "warning: "
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to look at; of level `info` when nothing is to be done."""
+
+    level: str
+    about: str
+    detail: str
+
+    def told(self) -> dict[str, str]:
+        """Return it as the report and `--json` have it."""
+        return asdict(self)
+
+
+def findings(layout: Layout, store: Store, state: State | None, now: datetime) -> list[Finding]:
+    """Return what there is to find, what is worst first."""
+    if state is None:
+        return [Finding(ERROR, "enrolment", "this host is not enrolled: tatu-agent enrol")]
+    looks: tuple[Callable[[], Iterator[Finding]], ...] = (
+        lambda: _identity(layout, state, now),
+        lambda: _files(layout, store, state, now),
+        lambda: _sshd(layout, state, now),
+        lambda: _group(layout),
+        lambda: _keys(layout, state),
+    )
+    found = [each for look in looks for each in _tried(look)]
+    found.sort(key=lambda each: (ERROR, WARNING, INFO).index(each.level))
+    return [_plain(each) for each in found[:_MAX_FINDINGS]]
+
+
+def _tried(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Yield what a look finds, and what kept it from looking further."""
+    try:
+        yield from look()
+    except (AgentError, OSError) as error:
+        yield Finding(ERROR, "doctor", str(error))
+
+
+def _plain(found: Finding) -> Finding:
+    """Return it as short lines: names of files may hold anything."""
+    about, detail = (
+        "".join(c if c.isprintable() else "?" for c in text)[:_MAX_TEXT]
+        for text in (found.about, found.detail)
+    )
+    return Finding(found.level, about, detail)
+
+
+def _identity(layout: Layout, state: State, now: datetime) -> Iterator[Finding]:
+    """Yield whether this is the enrolled machine, in step, and what the agent warns of."""
+    try:
+        check_machine(state.machine, layout.root)
+    except AgentError as error:
+        yield Finding(ERROR, "enrolment", str(error))
+    newest = state.newest
+    stale = staleness(newest, now)
+    if stale:
+        level = ERROR if newest.freshness_policy == REFUSE_NEW_LOGINS else WARNING
+        yield Finding(level, "clock" if now < newest.issued else "statement", stale)
+    for line in warnings(layout, state, now):
+        text = line.removeprefix(_WARNING)
+        if text != stale:
+            yield Finding(WARNING, "enrolment", text)
+
+
+def _files(layout: Layout, store: Store, state: State, now: datetime) -> Iterator[Finding]:
+    """Yield which of the agent's files are not as it wrote them: the next run puts them right."""
+    for path, data in install.expected(layout, store, state, now).items():
+        yield from _compared(path, data)
+    newest = state.newest
+    managed = accounts.of(layout).managed(newest.managed)
+    if layout.sudoers.parent.is_dir():
+        yield from _compared(layout.sudoers, sudoers.rules(managed, newest))
+    elif newest.sudo:
+        yield Finding(WARNING, "sudo", f"{', '.join(newest.sudo)} may use it, but it is not here")
+    services = [*unattended.SERVICES, "sshd", *(("sudo", "sudo-i") if newest.pam_sudo else ())]
+    for service in services:
+        if (layout.pam / service).exists() and not pam.present(layout, service):
+            yield Finding(WARNING, str(layout.pam / service), "the agent's lines are missing")
+    if layout.systemd.is_dir() and not layout.user_manager.exists():
+        yield Finding(WARNING, str(layout.user_manager), "it is missing")
+
+
+def _compared(path: Path, data: bytes) -> Iterator[Finding]:
+    found = files.read(path, place.MAX_FILE + len(data))
+    if found != data:
+        detail = "it is missing" if found is None else "it is not as the agent wrote it"
+        yield Finding(WARNING, str(path), detail)
+
+
+def _sshd(layout: Layout, state: State, now: datetime) -> Iterator[Finding]:
+    """Yield what keeps sshd from what is meant, whatever file it stands in."""
+    managed = accounts.of(layout).managed(state.newest.managed)
+    try:
+        sshd.prove(layout, install.read_at_start(layout, state, now)[0], managed)
+    except AgentError as error:
+        yield Finding(ERROR, "sshd", str(error))
+    if ("usepam", "yes") not in sshd.effective(layout) or not (layout.pam / "sshd").exists():
+        detail = "it does not use PAM: sessions of managed accounts have no record, and are ended"
+        yield Finding(WARNING, "sshd", detail)
+
+
+def _group(layout: Layout) -> Iterator[Finding]:
+    """Yield who is in the group and not the agent's: sshd closes it to all but certificates."""
+    ours = accounts.of(layout)
+    members = ours.users.members(layout.group) or frozenset()
+    for name in sorted(members - set(ours.managed(members))):
+        detail = f"it is in group {layout.group}, and not an account that the agent made"
+        yield Finding(WARNING, f"account {name}", detail)
+
+
+def _keys(layout: Layout, state: State) -> Iterator[Finding]:
+    """Yield whose authorized_keys there are: no revocation reaches what they let in (S13).
+
+    What is in them is not read: their owners choose what the names lead to.
+    """
+    managed = set(accounts.of(layout).managed(state.newest.managed))
+    shown = dict(sshd.effective(layout))
+    for name, home in _homes(layout):
+        for path in _key_files(shown.get("authorizedkeysfile", "none"), name, home):
+            if not _has_something(path):
+                continue
+            if name in managed:
+                detail = f"somebody made {path}, by which nobody gets in"
+                yield Finding(WARNING, f"account {name}", detail)
+            else:
+                detail = f"{path} lets in whom no authority revokes"
+                yield Finding(INFO, f"account {name}", detail)
+
+
+def _homes(layout: Layout) -> Iterator[tuple[str, Path]]:
+    text = (files.read(layout.root / "etc/passwd", _MAX_PASSWD) or b"").decode(errors="replace")
+    for line in text.splitlines():
+        fields = line.split(":")
+        if len(fields) > _HOME and fields[_HOME].startswith("/"):
+            yield fields[0], layout.root / fields[_HOME].lstrip("/")
+
+
+def _key_files(patterns: str, name: str, home: Path) -> Iterator[Path]:
+    """Yield what sshd_config(5) means by an AuthorizedKeysFile for an account."""
+    tokens = {"%%": "%", "%h": str(home), "%u": name}
+    for pattern in patterns.split():
+        if pattern != "none":
+            yield home / re.sub("%.", lambda found: tokens.get(found[0], found[0]), pattern)
+
+
+def _has_something(path: Path) -> bool:
+    try:
+        return path.lstat().st_size > 0
+    except OSError:
+        return False

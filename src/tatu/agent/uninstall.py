@@ -1,0 +1,124 @@
+"""`tatu-agent uninstall`: the machine as it was, but for accounts, which are kept and locked.
+
+In an order that opens nothing in between: nobody new gets in, then accounts are locked, and only
+then goes what closed them to all but certificates. Done again, it does what is left to do.
+"""
+
+from __future__ import annotations
+
+import pwd
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from tatu.agent import accounts, ending, files, install, made, pam, sshd, unattended
+from tatu.agent.errors import AgentError
+from tatu.agent.layout import Layout
+from tatu.agent.signatures import run
+
+_UNITS = ("tatu-agent.service", "tatu-agent.timer")
+_UNIT_FOLDER = "etc/systemd/system"
+_SERVICES = ("sshd", "sudo", "sudo-i")
+_PACKAGE = "var/lib/dpkg/info/tatu-agent.list"
+
+
+def stop(layout: Layout) -> None:
+    """Have nobody put in place again what is taken away; raises `AgentError`."""
+    units = [unit for unit in _UNITS if _unit_exists(layout, unit)]
+    if units and layout.systemd.is_dir():
+        run(["systemctl", "disable", "--now", *units])
+
+
+def _unit_exists(layout: Layout, unit: str) -> bool:
+    folders = (_UNIT_FOLDER, "lib/systemd/system", "usr/lib/systemd/system")
+    return any((layout.root / folder / unit).exists() for folder in folders)
+
+
+def uninstall(layout: Layout, *, remove_accounts: bool) -> list[str]:
+    """Take away all that the agent put in place, and return what an operator should know.
+
+    Default users, their keys and files are not touched. Raises `AgentError`; then it can be run
+    again. With `remove_accounts` the accounts' files are lost.
+    """
+    ours = accounts.of(layout)
+    _check_caller(ours)
+    install.close(layout)
+    said = [f"warning: {text}" for text in ours.retire(remove=False)]
+    _close_sshd(layout)
+    if layout.sudoers.exists():
+        files.remove(layout.sudoers)
+    shutil.rmtree(layout.run, ignore_errors=True)
+    if ending.end_strays(layout):
+        said.append("warning: some processes of managed accounts could not be ended")
+    for service in _SERVICES:
+        pam.remove(layout, service)
+    unattended.remove(layout)
+    if remove_accounts:
+        said += [f"warning: {text}" for text in ours.retire(remove=True)]
+    kept = ours.all()
+    if kept:
+        said.append(f"kept, locked, with their files: {', '.join(kept)} (--remove-accounts)")
+    _remove_units(layout)
+    shutil.rmtree(layout.ours, ignore_errors=True)
+    said += _remove_program(layout)
+    _remove_folders(layout, keep_record=bool(kept))
+    return ["uninstalled", *said]
+
+
+def _check_caller(ours: accounts.Accounts) -> None:
+    """Raise `AgentError` for whoever came by a managed account: its sessions end on the way."""
+    with suppress(OSError, ValueError, KeyError):
+        login = int(Path("/proc/self/loginuid").read_text(encoding="ascii"))
+        if ours.managed([pwd.getpwuid(login).pw_name]):
+            raise AgentError("this session ends with the managed accounts: use another account")
+
+
+def _close_sshd(layout: Layout) -> None:
+    """Take our part out of sshd's configuration; put it back should sshd not take that."""
+    drop_in = files.read(layout.drop_in, sshd.MAX_CONFIG)
+    if drop_in is None:
+        sshd.exclude(layout)
+        return
+    answering: list[tuple[str, int]] = []
+    try:
+        answering = sshd.answering(layout)
+        sshd.exclude(layout)
+        files.remove(layout.drop_in)
+        run([layout.sshd, "-t", "-f", str(layout.sshd_config)], what="sshd -t")
+        sshd.reload(layout)
+        sshd.check_answers(answering)
+    except AgentError:
+        files.write(layout.drop_in, drop_in, 0o644)
+        sshd.include(layout)
+        sshd.recover(layout, answering)
+        raise
+
+
+def _remove_units(layout: Layout) -> None:
+    units = [layout.root / _UNIT_FOLDER / unit for unit in _UNITS]
+    for unit in units:
+        if unit.exists():
+            files.remove(unit)
+    if layout.systemd.is_dir():
+        run(["systemctl", "daemon-reload"])
+
+
+def _remove_program(layout: Layout) -> list[str]:
+    """Remove the agent itself, unless that is for the package manager to do."""
+    if (layout.root / _PACKAGE).exists():
+        return ["the package is still there: apt-get purge tatu-agent"]
+    shutil.rmtree(layout.hooks, ignore_errors=True)
+    return []
+
+
+def _remove_folders(layout: Layout, *, keep_record: bool) -> None:
+    """Remove what the agent remembers, and folders that it made; of kept accounts it knows on."""
+    folders = made.load(layout).folders
+    for path in layout.state.iterdir() if layout.state.exists() else ():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path != layout.made or not keep_record:
+            path.unlink()
+    for folder in (str(layout.state), *sorted(folders, reverse=True)):
+        with suppress(OSError):  # somebody else's files are in it
+            Path(folder).rmdir()
