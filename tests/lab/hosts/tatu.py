@@ -34,7 +34,7 @@ bind_port = {port}
 tls_certificate = {certificate}
 tls_key = {key}
 [watch]
-endpoint = https://{gateway}:{watch_port}
+endpoint = https://{gateway}:{watch_port}/watch
 bind_host = {gateway}
 bind_port = {watch_port}
 with_api = true
