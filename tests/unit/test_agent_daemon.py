@@ -90,9 +90,10 @@ class Host:
             daemon.renew, "due", lambda *_, told: self.call("due", "told" if told else None)
         )
         monkeypatch.setattr(daemon.renew, "renew", self._noted("renew"))
-        self.daemon = Daemon(
-            layout, store, lambda: NOW, lambda: self.call("doctor", self.findings), QUICK
+        monkeypatch.setattr(
+            daemon.doctor, "findings", lambda *_: self.call("doctor", self.findings)
         )
+        self.daemon = Daemon(layout, store, lambda: NOW, QUICK)
 
     def call(self, name, answer=None):
         self.calls.append(name)

@@ -21,7 +21,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from tatu.agent import ending, logins, receipts, renew, sessions
+from tatu.agent import doctor, ending, logins, receipts, renew, sessions
 from tatu.agent.errors import AgentError
 from tatu.agent.freshness import refusing
 from tatu.agent.http import Server
@@ -54,12 +54,11 @@ class Pace:
 
 @dataclass
 class Daemon:
-    """The loop; `findings` looks for what is wrong with the host."""
+    """The loop."""
 
     layout: Layout
     store: Store
     clock: Callable[[], datetime]
-    findings: Callable[[], Sequence[Any]] = tuple
     pace: Pace = Pace()
     _wake: threading.Event = field(default_factory=threading.Event)
     _stopping: bool = False
@@ -207,7 +206,8 @@ class Daemon:
                 _say(f"host certificates renewed: {why}")
 
     def _look(self) -> None:
-        self._found = self.findings()
+        found = doctor.findings(self.layout, self.store, self._state(), self.clock())
+        self._found = [finding.told() for finding in found]
 
     def _report(self) -> None:
         report = receipts.report(self.layout, self._found)
