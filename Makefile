@@ -63,7 +63,7 @@ bench: ## the measurements of docs/performance.md
 .PHONY: agent
 agent: ## the host agent as one file, build/tatu-agent
 	@mkdir -p build
-	@python3 -m tools.zipapp src/tatu/agent build/tatu-agent
+	@PYTHONPATH=src python3 -m tatu.agentfile build/tatu-agent $(RELEASE_KEYS)
 
 .PHONY: lock
 lock: ## resolve the dependencies anew

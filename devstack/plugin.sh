@@ -152,7 +152,7 @@ function init_tatu {
     tatu_run tatu-manage db sync
 
     sudo install -d -m 0755 -o "$STACK_USER" "$(dirname "$TATU_AGENT")"
-    (cd "$TATU_DIR" && python3 -m tools.zipapp src/tatu/agent "$TATU_AGENT")
+    PYTHONPATH="$TATU_DIR/src" python3 -m tatu.agentfile "$TATU_AGENT"
     for account in $TATU_ACCOUNTS; do
         accounts+=(--account "$account")
     done

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from tatu import agentfile
+from tatu.agentfile import Agent
 from tatu.config import Config, refuse_unknown
 from tatu.core.audit import SYSTEM
 from tatu.core.errors import Malformed, TatuError, Unavailable
@@ -388,7 +390,16 @@ def parts(application: Application) -> "Parts":
         sign_in=application.sign_in,
         checks=application.checks,
         needed=application.needed,
+        agents=agents(config),
     )
+
+
+def agents(config: Config) -> tuple[Agent, ...]:
+    """Return the agents that hosts may fetch, this version's first. Raises `Malformed`."""
+    try:
+        return agentfile.offered(config.agents.release_keys, config.agents.directory)
+    except (OSError, ValueError) as error:
+        raise Malformed(f"[agent] cannot be read: {error}") from error
 
 
 def notices(

@@ -23,6 +23,9 @@ from tatu.core.principals import RoleMap
 from tatu.core.statement import MAX_LIFETIME, BreakGlass, Freshness, FreshnessPolicy
 
 _ALGORITHMS = [str(algorithm) for algorithm in KeyAlgorithm]
+_METADATA = "169.254.169.254"
+"""Where instances find their platform: what is sent there, the platform carries (S11)."""
+
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _HOUR = 3600
 _DAY = 24 * _HOUR
@@ -168,6 +171,19 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
         ),
         cfg.PortOpt(
             "ssh_port", default=2222, help="Second port on which sshd of such an instance listens."
+        ),
+    ),
+    "agent": (
+        cfg.StrOpt(
+            "release_keys",
+            help="File with the public keys, one a line, whose signature a host's operator may"
+            " take a newer agent by; their private halves are kept offline. It goes into the"
+            " agents that are packed here. Without it no agent can be upgraded in place.",
+        ),
+        cfg.StrOpt(
+            "directory",
+            help="Folder of agents that are served beside this version's: those that vendordata"
+            " in use still names, and releases, with their signatures in files beside (.sig).",
         ),
     ),
     "vendordata": (
@@ -417,6 +433,14 @@ class OriginalWire:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Agents:
+    """What agents are packed with, and where others are."""
+
+    release_keys: Path | None
+    directory: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Vendordata:
     """Where instances reach us, and how long after they were built they may enrol."""
 
@@ -452,6 +476,7 @@ class Config:
     events_driver: str
     create_authorities: bool
     original_wire: OriginalWire
+    agents: Agents
     vendordata: Vendordata
     reconcile: Reconcile
     authority: NewAuthorities
@@ -563,6 +588,10 @@ def _parsed(conf: cfg.ConfigOpts) -> Config:
             noauth=conf.original_wire.noauth,
             ssh_port=conf.original_wire.ssh_port,
         ),
+        agents=Agents(
+            release_keys=_path_or_none(conf.agent.release_keys),
+            directory=_path_or_none(conf.agent.directory),
+        ),
         vendordata=_vendordata(conf),
         reconcile=Reconcile(
             interval=timedelta(seconds=conf.reconcile.interval),
@@ -581,6 +610,10 @@ def _parsed(conf: cfg.ConfigOpts) -> Config:
     )
 
 
+def _path_or_none(name: str | None) -> Path | None:
+    return Path(name) if name else None
+
+
 def _vendordata(conf: cfg.ConfigOpts) -> Vendordata:
     section = conf.vendordata
     url = section.api_endpoint_for_vms
@@ -590,7 +623,7 @@ def _vendordata(conf: cfg.ConfigOpts) -> Vendordata:
         else _endpoint(
             url,
             "[vendordata] api_endpoint_for_vms",
-            insecure_http=section.insecure_http,
+            insecure_http=section.insecure_http or urlsplit(url).hostname == _METADATA,
         ),
         window=timedelta(seconds=section.window),
     )

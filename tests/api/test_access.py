@@ -33,6 +33,9 @@ WHO = {
     ("GET", f"{A}/statement"): NOBODY,
     ("GET", f"{A}/krl"): NOBODY,
     ("GET", f"{A}/krl/{{version}}"): NOBODY,
+    ("GET", "/v2/agent"): NOBODY,
+    ("GET", "/v2/agent/{digest}"): NOBODY,
+    ("GET", "/v2/agent/{digest}/signature"): NOBODY,
     ("POST", "/v2/enrolments"): NOBODY,
     ("POST", "/v2/challenges"): NOBODY,
     ("POST", "/v2/tokens"): NOBODY,
@@ -114,6 +117,7 @@ def path(template: str, authority: str = "blue", user: str = "none") -> str:
         group="none",
         role="none",
         version=1,
+        digest="0" * 64,
     )
 
 

@@ -104,7 +104,9 @@ def _make_legacy(deployment, host):
     deployment.ledger._database.write(lambda connection: connection.execute(change))
 
 
-@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize(
+    "bad", sorted(BAD.keys() - {"empty"})
+)  # whose length the client does not say
 def test_what_is_signed_is_read_as_strictly_as_all_else(host, bad):
     path = f"{host.path}/certificates"
     answer = host.send("POST", path, BAD[bad], JSON | host.headers("POST", path, BAD[bad]))

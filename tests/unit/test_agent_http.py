@@ -51,6 +51,13 @@ def test_what_anybody_on_the_way_could_answer_for_is_no_server(url):
         Server(url)
 
 
+def test_what_the_platform_carries_need_not_be_https():
+    assert Server("http://169.254.169.254/tatu")
+    for other in ("169.254.169.253", "169.254.169.254.example"):
+        with pytest.raises(AgentError):
+            Server(f"http://{other}/tatu")
+
+
 def test_plain_http_must_be_called_insecure():
     assert Server("http://192.0.2.7", insecure_http=True).insecure_http
 

@@ -299,3 +299,8 @@ def test_instances_reach_us_by_http_only_where_that_is_called_insecure(load):
         load(plain)
     found = load(f"{plain}insecure_http = true\n")
     assert found.vendordata.api_endpoint_for_vms == "http://10.0.0.1:8322"
+
+
+def test_what_the_platform_carries_to_us_may_be_http(load):
+    found = load("[vendordata]\napi_endpoint_for_vms = http://169.254.169.254/tatu\n")
+    assert found.vendordata.api_endpoint_for_vms == "http://169.254.169.254/tatu"

@@ -19,6 +19,9 @@ from urllib.parse import urlsplit
 from tatu.agent import VERSION
 from tatu.agent.errors import AgentError, Answered, Malformed
 
+METADATA = "169.254.169.254"
+"""Where an instance finds its platform."""
+
 _SILENCE = 10.0
 _DEADLINE = 60.0
 _CHUNK = 65_536
@@ -38,7 +41,8 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 class Server:
     """Where Tatu answers; `ca_file` names the authorities for its TLS instead of the system's.
 
-    Raises `AgentError` for plain http that leaves this machine, unless it is `insecure_http`.
+    Raises `AgentError` for plain http that leaves this machine, unless it is `insecure_http`, or
+    goes to the platform's own address: that the platform carries.
     """
 
     url: str
@@ -54,7 +58,7 @@ class Server:
             raise AgentError("the server's address is no URL") from error
         if parts.scheme not in ("http", "https") or not host or parts.username or parts.query:
             raise AgentError("the server's address is no http or https URL")
-        if parts.scheme == "http" and not self.insecure_http and not _is_loopback(host):
+        if parts.scheme == "http" and not self.insecure_http and not _is_near(host):
             raise AgentError(
                 f"{self.url} is not https: --insecure-http would let the network answer for it"
             )
@@ -170,8 +174,8 @@ def text(value: dict[str, Any], name: str) -> str:
     raise Malformed(f"the server's answer has no {name} that is a text")
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
+def _is_near(host: str) -> bool:
+    if host in ("localhost", METADATA):
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

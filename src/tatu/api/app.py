@@ -6,6 +6,7 @@ import falcon
 from falcon import Request, Response
 
 from tatu.api import (
+    agents,
     assignments,
     audit_events,
     authorities,
@@ -60,6 +61,9 @@ ROUTES: Mapping[str, Mapping[str, Operation]] = {
     f"{_AUTHORITY}/statement": {"GET": publications.statement},
     f"{_AUTHORITY}/krl": {"GET": publications.newest_krl},
     f"{_AUTHORITY}/krl/{{version}}": {"GET": publications.krl},
+    "/v2/agent": {"GET": agents.newest},
+    "/v2/agent/{digest}": {"GET": agents.show},
+    "/v2/agent/{digest}/signature": {"GET": agents.signature},
     "/v2/enrolments": {"POST": enrolments.redeem},
     "/v2/challenges": {"POST": sign_ins.challenge},
     "/v2/tokens": {"POST": sign_ins.token},

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from tatu.agentfile import Agent
 from tatu.api.access import Access
 from tatu.config import OriginalWire
 from tatu.core.policy import Network
@@ -80,6 +81,7 @@ class Parts:
     `administration` and `sign_in` are None when the identities are not ours to administer; what
     needs them is then not there. `checks` are what `/readyz` asks: each raises a `TatuError` with
     what is wrong. Without those in `needed` nothing is served; other parts may come back.
+    The first of `agents` is this version's.
     """
 
     deployment: str
@@ -104,3 +106,4 @@ class Parts:
     sign_in: SignIn | None
     checks: Mapping[str, Callable[[], None]]
     needed: frozenset[str]
+    agents: tuple[Agent, ...]

@@ -4,13 +4,12 @@ Without a token, for it is signed and meant for all; and cheap, for each host as
 seconds.
 """
 
+from tatu.api.conditional import FOR_EVER, OCTETS, is_known
 from tatu.api.operation import Call, operation
 from tatu.api.schemas import Id, PublicKeys, PublishedKey, Serial
 from tatu.core.authority import Purpose
 
 _SHORT = "public, max-age=2"
-_FOR_EVER = "public, max-age=31536000, immutable"
-_OCTETS = "application/octet-stream"
 
 
 @operation(public=True)
@@ -39,36 +38,20 @@ def public_keys(call: Call, authority: Id) -> PublicKeys:
 def statement(call: Call, authority: Id) -> bytes:
     """Return the newest statement with its signature."""
     known = call.shared.newest.get(authority)
-    return b"" if _is_known(call, known.statement_etag, _SHORT) else known.body
+    return b"" if is_known(call, known.statement_etag, _SHORT) else known.body
 
 
-@operation(public=True, media=_OCTETS)
+@operation(public=True, media=OCTETS)
 def newest_krl(call: Call, authority: Id) -> bytes:
     """Return the newest KRL."""
     known = call.shared.newest.get(authority)
-    if _is_known(call, known.krl_etag, _SHORT):
+    if is_known(call, known.krl_etag, _SHORT):
         return b""
     return call.parts.statements.krl(authority, known.publication.krl_version)
 
 
-@operation(public=True, media=_OCTETS)
+@operation(public=True, media=OCTETS)
 def krl(call: Call, authority: Id, version: Serial) -> bytes:
     """Return the KRL of a version: these bytes for ever."""
     found = call.parts.statements.krl(authority, version)
-    return b"" if _is_known(call, f'"{version}"', _FOR_EVER) else found
-
-
-def _is_known(call: Call, etag: str, cache: str) -> bool:
-    """Set the headers; make the answer a 304 when the caller has this (RFC 9110, 13.1.2)."""
-    call.response.set_header("ETag", etag)
-    call.response.set_header("Cache-Control", cache)
-    known = call.request.get_header("If-None-Match")
-    if known is None or not (known == etag or _holds(known, etag)):
-        return False
-    call.response.status = 304
-    return True
-
-
-def _holds(listed: str, etag: str) -> bool:
-    tags = [tag.strip().removeprefix("W/") for tag in listed.split(",")]
-    return tags == ["*"] or etag in tags
+    return b"" if is_known(call, f'"{version}"', FOR_EVER) else found
