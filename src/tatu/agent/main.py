@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     store = Store(layout.state)
     if options.command == "run":
-        Daemon(layout, store, _now, lambda: _findings(layout, store)).run()
+        Daemon(layout, store, _now).run()
         return 0
     if options.command == "doctor":
         return _doctor(layout, store, as_json=options.json)
@@ -66,10 +66,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for line in said:
         print(f"tatu-agent: {line}", file=sys.stderr if line.startswith("warning") else sys.stdout)
     return 0
-
-
-def _findings(layout: Layout, store: Store) -> list[dict[str, str]]:
-    return [each.told() for each in doctor.findings(layout, store, store.load(), _now())]
 
 
 def _doctor(layout: Layout, store: Store, *, as_json: bool) -> int:
