@@ -87,6 +87,7 @@ def _settings(layout: Layout, wanted: Wanted, account: str | None = None) -> dic
         "HostbasedAuthentication": "no",
         "GSSAPIAuthentication": "no",
         "PermitUserRC": "no",
+        "LogLevel": "VERBOSE",  # only then sshd names the certificate that it refuses
         **({"Banner": str(layout.notice)} if wanted.refusing else {}),
     }
 
