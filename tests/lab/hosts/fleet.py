@@ -12,7 +12,9 @@ from pathlib import Path
 
 from tests.lab.hosts import guard, network
 from tests.lab.hosts.host import Host
+from tests.lab.hosts.machine import Machine
 from tests.lab.hosts.network import GATEWAY
+from tests.lab.hosts.vm import Vm
 from tests.lab.openstack.venv import ROOT
 
 __all__ = ["GATEWAY", "Fleet", "Host"]
@@ -82,14 +84,25 @@ class Fleet:
 
     def new(self, name, *, image="bookworm", drive=None, disk_of=None):
         """Return a host that is not booted yet."""
-        assert name not in self.hosts, name
-        self._made += 1
-        address = str(_FIRST + self._made)
-        host = Host(self, name, address, base=image, drive=drive, disk_of=disk_of)
-        self.hosts[name] = host
-        return host
+        made = Host(self, name, self._address(), base=image, drive=drive, disk_of=disk_of)
+        return self._kept(made)
 
-    def remove(self, host: Host):
+    def vm(self, name, *, image="bookworm", drive):
+        """Boot a virtual machine and wait until sshd greets."""
+        made = self._kept(Vm(self, name, self._address(), base=image, drive=drive))
+        made.boot()
+        made.wait()
+        return made
+
+    def _address(self):
+        self._made += 1
+        return str(_FIRST + self._made)
+
+    def _kept(self, machine):
+        self.hosts[machine.name] = machine
+        return machine
+
+    def remove(self, host: Machine):
         """Leave nothing of a host."""
         host.cut_power()
         host.unplug()

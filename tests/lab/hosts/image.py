@@ -1,4 +1,4 @@
-"""Root file systems of hosts, built once by debootstrap and kept in `.cache/hosts`."""
+"""What hosts boot from: built once by debootstrap, kept in `.cache/hosts`, and written to by nobody."""
 
 import fcntl
 import hashlib
@@ -9,7 +9,9 @@ from pathlib import Path
 from tests.lab.openstack.process import Failed
 from tests.lab.openstack.venv import CACHE
 
-_RECIPE = Path(__file__).with_name("image.sh")
+_FOLDER = CACHE / "hosts"
+_IMAGE = Path(__file__).with_name("image.sh")
+_VM = Path(__file__).with_name("vm.sh")
 
 IMAGES = {
     "bookworm": ("bookworm",),
@@ -20,35 +22,45 @@ IMAGES = {
 
 
 def image(name: str) -> Path:
-    """Return the folder of an image, which nobody may write to; an absent one is built first, in a minute or two."""
+    """Return the root file system of an image; an absent one is built first, in a minute or two."""
     suite, *backports = IMAGES[name]
-    recipe = _RECIPE.read_bytes() + repr(IMAGES[name]).encode()
-    folder = CACHE / "hosts" / f"{name}-{hashlib.sha256(recipe).hexdigest()[:12]}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f"{name}.lock").open("ab") as lock:
+    recipe = hashlib.sha256(_IMAGE.read_bytes() + repr(IMAGES[name]).encode())
+    return _kept(name, recipe, lambda folder: [_IMAGE, folder, suite, _mirror(), *backports])
+
+
+def vm(name: str) -> Path:
+    """Return the folder with disk, kernel and first RAM disk of an image's virtual machine."""
+    base = image(name)
+    recipe = hashlib.sha256(_VM.read_bytes() + base.name.encode())
+    return _kept(f"vm.{name}", recipe, lambda folder: [_VM, folder, base])
+
+
+def _kept(name, recipe, command):
+    """Return a folder that a command makes when this recipe of it was not followed yet."""
+    folder = _FOLDER / f"{name}-{recipe.hexdigest()[:12]}"
+    _FOLDER.mkdir(parents=True, exist_ok=True)
+    with (_FOLDER / f"{name}.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # who comes second finds it built
         if not folder.exists():
-            for old in folder.parent.glob(f"{name}-*"):
+            for old in _FOLDER.glob(f"{name}-*"):
                 shutil.rmtree(old, ignore_errors=True)
             unfinished = folder.with_name(f"{folder.name}.new")
-            _build(unfinished, suite, _mirror(), *backports)
+            _build(command(unfinished), _FOLDER / f"{name}.log")
             unfinished.rename(folder)
     return folder
 
 
-def _build(folder, *arguments):
-    log = folder.parent / f"{folder.name.partition('-')[0]}.log"
+def _build(command, log):
     with log.open("wb") as output:
         status = subprocess.run(
-            ["unshare", "--mount", _RECIPE, folder, *arguments],  # what it mounts ends with it
+            ["unshare", "--mount", *command],  # what it mounts ends with it
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             check=False,
         )
     if status.returncode:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise Failed(f"image {folder.name} is not built", log)
+        raise Failed(f"{log.stem} is not built", log)
 
 
 def _mirror():

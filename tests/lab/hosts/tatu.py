@@ -1,6 +1,8 @@
 """Tatu on the switch of a fleet: its real programs, over TLS, and people who use them from there."""
 
 import contextlib
+import functools
+import hashlib
 import json
 import os
 import signal
@@ -12,8 +14,8 @@ import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tools import zipapp
-
+from tatu import agentfile
+from tatu.core import own
 from tests.e2e import cli_lab
 from tests.e2e.cli_lab import make_key
 from tests.fakes.tls import make_certificate
@@ -93,7 +95,7 @@ class Tatu:
         )
         (folder / "instances.json").write_text("{}")
         inventory.install(folder / "plugins")
-        zipapp.build(ROOT / "src/tatu/agent", self.agent)
+        agentfile.write(self.agent)
         self.manage("keystore", "new-key", folder / "kek")
         self.manage("db", "sync")
 
@@ -162,17 +164,60 @@ class Tatu:
         file.with_suffix(".new").write_text(json.dumps(self.instances))
         file.with_suffix(".new").replace(file)
 
+    def vendordata(self, instance_id, project):
+        """Return what Tatu answers Nova for an instance."""
+        body = {
+            "project-id": project.id,
+            "instance-id": instance_id,
+            "image-id": "",
+            "user-data": None,
+            "hostname": self.instances[instance_id]["name"],
+            "metadata": {},
+            "boot-roles": "member",
+        }
+        session = json.loads((self._nova.state / "session.json").read_text())
+        with self.fleet.inside():
+            request = urllib.request.Request(
+                f"{self.url}/v2/vendordata/nova",
+                json.dumps(body).encode(),
+                {
+                    "Authorization": f"Bearer {session['token']}",
+                    "Content-Type": "application/json",
+                },
+            )
+            with urllib.request.urlopen(request, context=self._tls, timeout=60) as answer:
+                return json.load(answer)
+
+    @functools.cached_property
+    def static_vendordata(self):
+        """Return what Nova gives every instance."""
+        digest = hashlib.sha256(self.agent.read_bytes()).hexdigest()
+        agent = ("--agent", self.agent, "--agent-url", f"{self.url}/v2/agent/{digest}")
+        return self.manage("vendordata", "static", *agent)
+
+    @functools.cached_property
+    def _nova(self):
+        """Return the user that Nova asks with (S21)."""
+        services = self.project()
+        services.admin.run("role", "create", own.VENDORDATA_ROLE)
+        return services.person(own.VENDORDATA_USER, own.VENDORDATA_ROLE)
+
+    @property
+    def _tls(self):
+        return ssl.create_default_context(cafile=self.certificate)
+
     @property
     def _environment(self):
         path = os.pathsep.join([str(ROOT), str(self.folder / "plugins")])
         return {**os.environ, "PYTHONPATH": path}
 
     def _is_ready(self):
-        context = ssl.create_default_context(cafile=self.certificate)
         try:
             with (
                 self.fleet.inside(),
-                urllib.request.urlopen(f"{self.url}/readyz", context=context, timeout=5) as answer,
+                urllib.request.urlopen(
+                    f"{self.url}/readyz", context=self._tls, timeout=5
+                ) as answer,
             ):
                 return answer.status == 200
         except OSError:
@@ -197,6 +242,12 @@ class Project:
             self.admin.run("role", "add", "--user", name, "--project", self.name, role)
         return Person(self, name, key)
 
+    def trust(self, host):
+        """Have a host trust Tatu's certificate for TLS, as an image of the cloud's operator does."""
+        subject = ["openssl", "x509", "-noout", "-subject_hash", "-in", self.tatu.certificate]
+        name = subprocess.run(subject, capture_output=True, text=True, check=True).stdout.strip()
+        host.write(f"/etc/ssl/certs/{name}.0", self.tatu.certificate.read_bytes())
+
     def enrol(self, host):
         """Admit a host as an operator does, and let its agent enrol."""
         made = self.admin.json("token", "create", host.name, "--address", host.address)
@@ -206,6 +257,15 @@ class Project:
             ["tatu-agent", "enrol", "--token-file", "-", "--ca-file", "/etc/tatu-ca.pem"],
             input=made["token"],
         )
+
+    def instance(self, host, name):
+        """Have the cloud build a host, whose name is its instance id; return the drive that Nova makes for it."""
+        self.tatu.put_instance(host.name, self, name, host.address)
+        return {
+            "meta_data.json": {"uuid": host.name, "name": name, "hostname": name},
+            "vendor_data.json": self.tatu.static_vendordata,
+            "vendor_data2.json": {"tatu": self.tatu.vendordata(host.name, self)},
+        }
 
 
 class Person(cli_lab.Person):
