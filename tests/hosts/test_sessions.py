@@ -1,36 +1,380 @@
-"""Which sessions end, on real hosts: whatever was started in them, and nothing beside them."""
+"""Which sessions end, on a real host: all that was started in them, and nothing beside them."""
 
 import contextlib
+import itertools
+import json
+import shlex
+import socket
 import subprocess
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from tools import zipapp
+
+from tatu.core.certificate import CertificateType
+from tatu.core.keys import PublicKey
+from tests.fakes.tatu_server import FakeTatu, Key, certify
+from tests.lab.hosts.fleet import GATEWAY
+from tests.lab.openstack.venv import ROOT
+
+_SHOWN = "permit-port-forwarding", "permit-pty"
 
 
-@pytest.fixture(scope="module")
-def host(fleet, project):
-    host = fleet.host("sessions")
-    project.enrol(host)
-    return host
+class Machine:
+    """A host that obeys an authority of the test's, and people who have certificates of it."""
+
+    def __init__(self, fleet, tatu, folder):
+        self.fleet = fleet
+        self.tatu = tatu
+        self.folder = folder
+        self.serials = itertools.count(1)
+        self.names = itertools.count(10_000)
+        self.host = fleet.host(tatu.host)
+        zipapp.build(ROOT / "src/tatu/agent", folder / "tatu-agent")
+        self.host.write("/usr/sbin/tatu-agent", (folder / "tatu-agent").read_bytes(), 0o755)
+        command = ["tatu-agent", "enrol", "--token-file", "-", "--insecure-http"]
+        self.host.run(command, input=tatu.token)
+
+    def person(self, *principals, **changes):
+        return Person(self, next(self.serials), principals, changes)
+
+    def publish(self, **changes):
+        """Have the host obey what the authority says now; return what the agent says."""
+        self.tatu.publish(**{"sudo": ("admin",), **changes})
+        return self.host.run(["tatu-agent", "sync"]).stdout
+
+    def revoke(self, person):
+        self.tatu.revoked |= {person.serial}
+        return self.publish()
+
+    def collect(self):
+        """Have the host read what sshd logged."""
+        lines = (
+            "import sys; sys.path.insert(0, '/usr/sbin/tatu-agent')",
+            "from pathlib import Path; from tatu.agent import logins; from tatu.agent.layout import Layout",
+            "root = Path('/'); logins.collect(Layout(root, root / 'etc/ssh/sshd_config', '', 'tatu', ''))",
+        )
+        self.host.run(["python3", "-c", "\n".join(lines)])
+
+    def name(self):
+        """Return a number of seconds that no other program here sleeps for."""
+        return str(next(self.names))
+
+    def processes(self, name):
+        """Return the process ids of programs that sleep for so long."""
+        found = self.host.run(["pgrep", "-f", f"sleep {name}$"], check=False).stdout
+        return found.split()
+
+    def greets(self, port):
+        """Return whether a forward on the switch leads to sshd now."""
+        try:
+            with (
+                self.fleet.inside(),
+                socket.create_connection(("127.0.0.1", port), 2) as connection,
+            ):
+                return connection.recv(4) == b"SSH-"
+        except OSError:
+            return False
+
+    def sessions(self):
+        return json.loads(self.host.run(["tatu-agent", "sessions", "--json"]).stdout)
+
+    def spooled(self, kind):
+        lines = self.host.run(["cat", "/var/lib/tatu-agent/spool/events"]).stdout.splitlines()
+        return [event for event in map(json.loads, filter(None, lines)) if event["kind"] == kind]
+
+    def until(self, holds):
+        self.host.wait_until(holds, "what the test waits for did not come", 20)
 
 
-@pytest.fixture(scope="module")
-def project(tatu):
-    return tatu.project()
+class Person:
+    """Somebody with a key and a certificate."""
+
+    def __init__(self, machine, serial, principals, changes):
+        self.machine = machine
+        self.serial = serial
+        self.key = machine.folder / f"key-{serial}"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
+        line = " ".join(self.key.with_suffix(".pub").read_text().split()[:2])
+        usual = {
+            "type": CertificateType.USER,
+            "serial": serial,
+            "key_id": f"user_{serial}",
+            "extensions": dict.fromkeys(_SHOWN, b""),
+        }
+        made = certify(
+            machine.tatu.user_key, PublicKey.parse(line), principals, **{**usual, **changes}
+        )
+        self.certificate = machine.folder / f"key-{serial}-cert.pub"
+        self.certificate.write_text(made.line + "\n")
+
+    def command(self, account, *command, options=()):
+        known = f"UserKnownHostsFile={self.machine.folder}/known"
+        return [
+            *("ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"),
+            *("-o", known, "-o", "StrictHostKeyChecking=accept-new", "-i", self.key, *options),
+            *(f"{account}@{self.machine.host.address}", *command),
+        ]
+
+    def run(self, account, *command, check=True, options=()):
+        done = self.machine.fleet.run(
+            self.command(account, *command, options=options), stdin=subprocess.DEVNULL, timeout=60
+        )
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+    @contextlib.contextmanager
+    def session(self, account, name, options=(), before=""):
+        """Keep a session open whose program can be found by a name."""
+        command = self.command(account, f"{before} sleep {name}", options=options)
+        with _kept(self.machine.fleet, command) as process:
+            self.machine.until(lambda: self.machine.processes(name))
+            yield process
+
+    @contextlib.contextmanager
+    def forward(self, account, port):
+        """Keep a forward of a port of the switch's to sshd's on the host, without a shell."""
+        options = ["-N", "-o", "ExitOnForwardFailure=yes", "-L", f"{port}:127.0.0.1:22"]
+        with _kept(self.machine.fleet, self.command(account, options=options)):
+            self.machine.until(lambda: self.machine.greets(port))
+            yield
 
 
-def test_x(fleet, project, host):
-    bob = project.person("bob", "member")
-    serial = bob.certify()["serial"]
+@contextlib.contextmanager
+def _kept(fleet, command):
     with fleet.inside():
-        p = subprocess.Popen(bob.ssh_command(host, "member", "setsid", "sleep", "1000"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    import time
-    time.sleep(3)
-    print(host.run(["sh", "-c", "cat /run/tatu-agent/sessions/*; cat /etc/pam.d/sshd | head -8; loginctl; ps axo pid,ppid,user,cgroup,cmd | grep -v ]$; for i in /proc/[0-9]*; do echo $i $(cat $i/sessionid $i/loginuid $i/comm); done"], check=False).stdout)
-    bob.run("usercert", "revoke", serial, "--reason", "test")
-    t = time.time()
-    r = host.run(["tatu-agent", "sync"], check=False)
-    print(r.stdout, r.stderr, time.time() - t)
-    print(p.wait(5), p.stdout.read())
-    print(host.run(["sh", "-c", "cat /var/lib/tatu-agent/spool/events; ls -la /run/tatu-agent; loginctl"], check=False).stdout)
-    print(host.journal()[-4000:])
-    assert 0
+        process = subprocess.Popen(
+            list(map(str, command)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def machine(fleet, tmp_path_factory):
+    with fleet.inside():
+        tatu = FakeTatu(
+            host="sessions",
+            address=GATEWAY,
+            accounts={"member": ("member",), "admin": ("admin",)},
+        )
+    yield Machine(fleet, tatu, tmp_path_factory.mktemp("sessions"))
+    tatu.close()
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "setsid sleep {name} </dev/null >/dev/null 2>&1 &",
+        "nohup sh -c 'nohup setsid sleep {name} & nohup sleep {name}' </dev/null >/dev/null 2>&1 &",
+        "tmux new-session -d 'sleep {name}'",
+        '(python3 -c \'import os; os.fork() and os._exit(0); os.setsid(); os.execvp("sleep", ["sleep", "{name}"])\' </dev/null >/dev/null 2>&1 &)',
+        "unshare --user --pid --fork --map-root-user sleep {name} </dev/null >/dev/null 2>&1 &",
+    ],
+    ids=["setsid", "nohup", "tmux", "daemon", "namespace"],
+)
+def test_what_outlives_its_login_ends_when_its_certificate_is_revoked(start, machine):
+    bob, eve = machine.person("member"), machine.person("member")
+    mine, others = machine.name(), machine.name()
+    with eve.session("member", others):
+        bob.run("member", start.format(name=mine))
+        machine.until(lambda: machine.processes(mine))
+        machine.publish()
+        assert machine.processes(mine), (
+            "it goes on for as long as its certificate opens the account"
+        )
+        said = machine.revoke(bob)
+        assert "its certificate is revoked" in said
+        assert machine.processes(mine) == []
+        assert machine.processes(others), "another certificate's session in the same account"
+    assert bob.serial not in {each["serial"] for each in machine.sessions()}
+
+
+def test_who_is_logged_in_is_told_and_the_connection_ends(machine):
+    bob = machine.person("member")
+    with bob.session("member", machine.name(), ["-tt"]) as terminal:
+        machine.revoke(bob)
+        shown, _ = terminal.communicate(timeout=10)
+    assert b"Tatu ends this session: its certificate is revoked." in shown
+    assert b"closed by remote host" in shown
+    assert terminal.returncode == 255
+
+
+def test_port_forwards_end_with_their_session(machine):
+    bob, eve = machine.person("member"), machine.person("member")
+    with bob.forward("member", 8001), eve.forward("member", 8002):
+        machine.revoke(bob)
+        assert (machine.greets(8001), machine.greets(8002)) == (False, True)
+
+
+def test_a_shared_connection_ends_with_all_sessions_in_it(machine):
+    bob = machine.person("member")
+    master = ["-o", f"ControlPath={machine.folder}/control-%C"]
+    names = machine.name(), machine.name()
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            stack.enter_context(bob.session("member", name, [*master, "-o", "ControlMaster=auto"]))
+        assert len([each for each in machine.sessions() if each["serial"] == bob.serial]) == 1
+        machine.revoke(bob)
+        assert [machine.processes(name) for name in names] == [[], []]
+        assert bob.run("member", "true", options=master, check=False).returncode == 255
+
+
+def test_who_became_root_and_changed_the_login_uid_is_found_by_the_cgroup(machine):
+    admin, mine = machine.person("admin"), machine.name()
+    rewrite = f"echo 0 >/proc/self/loginuid; exec setsid sleep {mine}"
+    before = f"sudo sh -c {shlex.quote(rewrite)} </dev/null >/dev/null 2>&1 &"
+    with admin.session("admin", machine.name(), before=before):
+        machine.until(lambda: machine.processes(mine))
+        assert machine.processes(mine), machine.publish()
+        said = machine.revoke(admin)
+    assert machine.processes(mine) == []
+    assert "it had root, and may have left what nobody can find" in said
+
+
+def test_who_became_somebody_else_in_another_session_is_found_by_the_uid(machine):
+    """A service that root started in the account's name has neither session nor login uid."""
+    admin, mine = machine.person("admin"), machine.name()
+    admin.run("admin", f"sudo systemd-run --uid=member sleep {mine}")
+    machine.until(lambda: machine.processes(mine))
+    machine.publish()
+    assert machine.processes(mine) == []
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "echo '* * * * * sleep {name}' | crontab -",
+        "echo 'sleep {name}' | at now",
+        "systemd-run --user sleep {name}",
+        "loginctl enable-linger",
+    ],
+    ids=["cron", "at", "systemd", "linger"],
+)
+def test_nothing_runs_in_a_managed_account_without_a_login(start, machine):
+    bob, mine = machine.person("member"), machine.name()
+    done = bob.run("member", start.format(name=mine), check=False)
+    machine.publish()
+    assert machine.processes(mine) == []
+    uid = machine.host.run(["id", "-u", "member"]).stdout.strip()
+    manager = machine.host.run(["systemctl", "is-active", f"user@{uid}.service"], check=False)
+    assert manager.stdout.strip() != "active", done.stderr
+    machine.host.run(["crontab", "-r", "-u", "member"], check=False)
+
+
+def test_what_somebody_started_in_the_account_without_a_certificate_ends(machine):
+    mine = machine.name()
+    started = f"setsid sleep {mine} </dev/null >/dev/null 2>&1 &"
+    machine.host.run(["runuser", "--login", "member", "--command", started])
+    machine.until(lambda: machine.processes(mine))
+    machine.publish()
+    assert machine.processes(mine) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"accounts": {"admin": ("admin",)}}, "its account is closed"),
+        (
+            {"accounts": {"admin": ("admin",), "member": ("others",)}},
+            "its certificate no longer opens this account",
+        ),
+    ],
+    ids=["account", "principal"],
+)
+def test_a_lost_role_ends_its_sessions(changes, why, machine):
+    bob, eve = machine.person("member"), machine.person("admin")
+    mine, others = machine.name(), machine.name()
+    with bob.session("member", mine), eve.session("admin", others):
+        assert why in machine.publish(**changes)
+        assert machine.processes(mine) == []
+        assert machine.processes(others)
+    machine.publish()
+
+
+def test_an_authority_that_is_trusted_no_more_ends_what_it_signed(machine):
+    old, bob, mine = machine.tatu.user_key, machine.person("member"), machine.name()
+    with bob.session("member", mine):
+        machine.tatu.user_key = Key()
+        assert "no longer trusted" in machine.publish()
+        assert machine.processes(mine) == []
+    machine.tatu.user_key = old
+    machine.publish()
+
+
+def test_expiry_ends_sessions_where_that_is_the_policy(machine):
+    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=4)
+    bob, mine = machine.person("member", valid_before=soon), machine.name()
+    with bob.session("member", mine):
+        machine.until(lambda: datetime.now(UTC) > soon)
+        machine.publish()
+        assert machine.processes(mine)
+        assert "its certificate has expired" in machine.publish(end_at_expiry=True)
+        assert machine.processes(mine) == []
+    machine.publish()
+
+
+def test_what_a_user_wrote_for_pam_changes_no_record(machine):
+    """`pam_env.so user_readenv=1` in Debian's sshd file: a member of the account may write it."""
+    bob, eve = machine.person("member"), machine.person("member")
+    forged = eve.certificate.read_text().strip().replace("@", r"\@")
+    lines = f'SSH_AUTH_INFO_0 DEFAULT="publickey {forged}"\nLD_PRELOAD DEFAULT=/tmp/evil.so\n'
+    bob.run("member", f"printf %s {shlex.quote(lines)} >~/.pam_environment")
+    with bob.session("member", machine.name()):
+        assert bob.serial in {each["serial"] for each in machine.sessions()}
+        assert eve.serial not in {each["serial"] for each in machine.sessions()}
+    bob.run("member", "rm ~/.pam_environment")
+
+
+def test_without_a_record_there_is_no_session(machine):
+    """The folder is a file: nothing can be written down."""
+    host, bob = machine.host, machine.person("member")
+    host.run(["sh", "-c", "cd /run/tatu-agent && mv sessions away && touch sessions"])
+    refused = bob.run("member", "true", check=False)
+    host.run(["sh", "-c", "cd /run/tatu-agent && rm sessions && mv away sessions"])
+    assert refused.returncode == 254
+    assert "a session is refused" in host.journal()
+    bob.run("member", "true")
+
+
+def test_logins_of_all_outcomes_are_kept_to_be_told(machine):
+    bob, expired = machine.person("member"), datetime.now(UTC).replace(microsecond=0)
+    late = machine.person("member", valid_before=expired - timedelta(minutes=1))
+    machine.publish()
+    machine.collect()
+    bob.run("member", "true")
+    assert late.run("member", "true", check=False).returncode == 255
+    machine.revoke(bob)
+    assert bob.run("member", "true", check=False).returncode == 255
+    machine.collect()
+    told = [
+        (kind, each["serial"], each.get("detail", "").partition(" SHA256")[0])
+        for kind in ("accepted", "ended", "refused")
+        for each in machine.spooled(kind)
+        if each.get("serial") in (bob.serial, late.serial)
+    ]
+    assert told == [
+        ("accepted", bob.serial, ""),
+        ("ended", bob.serial, "its certificate is revoked"),
+        ("refused", late.serial, "Certificate invalid: expired"),
+        ("refused", bob.serial, "Authentication key ED25519-CERT"),
+    ]
+
+
+def test_administrators_log_in_whatever_is_wrong_with_the_hook(machine):
+    host, bob = machine.host, machine.person("member")
+    public = bob.key.with_suffix(".pub").read_text()
+    host.run(["sh", "-c", "mkdir -p /root/.ssh && cat >/root/.ssh/authorized_keys"], input=public)
+    host.run(["mv", "/usr/lib/tatu-agent/session", "/usr/lib/tatu-agent/away"])
+    try:
+        assert bob.run("member", "true", check=False).returncode == 254
+        assert bob.run("root", "id -un").stdout == "root\n"
+    finally:
+        host.run(["mv", "/usr/lib/tatu-agent/away", "/usr/lib/tatu-agent/session"])
