@@ -234,8 +234,9 @@ class Project:
         self.id = self.admin.json("whoami")["project"]
 
     def person(self, name, *roles):
-        """Add somebody who has these roles, and is signed in."""
-        key = make_key(self.tatu.folder / f"{self.name}-{name}")
+        """Add somebody, called so in this project, who has these roles and is signed in."""
+        name = f"{name}-{self.name}"
+        key = make_key(self.tatu.folder / name)
         self.admin.run("user", "create", name)
         self.admin.run("user", "key", "add", name, f"{key}.pub")
         for role in roles:
@@ -274,6 +275,7 @@ class Person(cli_lab.Person):
     def __init__(self, project, name, key):
         tatu = project.tatu
         super().__init__(tatu.folder / "homes" / f"{project.name}-{name}", tatu)
+        self.name = name
         self._fleet = tatu.fleet
         self.environment["REQUESTS_CA_BUNDLE"] = str(tatu.certificate)
         self.run(
