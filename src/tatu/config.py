@@ -23,7 +23,7 @@ from tatu.core.principals import RoleMap
 from tatu.core.statement import MAX_LIFETIME, BreakGlass, Freshness, FreshnessPolicy
 
 _ALGORITHMS = [str(algorithm) for algorithm in KeyAlgorithm]
-_METADATA = "169.254.169.254"
+METADATA = "169.254.169.254"
 """Where instances find their platform: what is sent there, the platform carries (S11)."""
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -623,7 +623,7 @@ def _vendordata(conf: cfg.ConfigOpts) -> Vendordata:
         else _endpoint(
             url,
             "[vendordata] api_endpoint_for_vms",
-            insecure_http=section.insecure_http or urlsplit(url).hostname == _METADATA,
+            insecure_http=section.insecure_http or urlsplit(url).hostname == METADATA,
         ),
         window=timedelta(seconds=section.window),
     )

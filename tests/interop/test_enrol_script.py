@@ -1,36 +1,26 @@
 """The static vendordata: what cloud-init finds in it, and what the script in it does."""
 
 import email
+import hashlib
 import http.server
 import json
-import os
 import subprocess
 import threading
 from functools import partial
 
 import pytest
 
+from tatu import agentfile
 from tatu.manage.main import main
 
-AGENT = '#!/bin/sh\necho "$@" >>{out}/called\ncat "$3" >{out}/told\n'
-DRIVE = """#!/bin/sh
-mkdir -p "$4/openstack/latest"
-echo '{"tatu": "of the drive"}' >"$4/openstack/latest/vendor_data2.json"
-"""
+AGENT = '#!/bin/sh\necho "$@" >>{out}/called\n'
 
 
 @pytest.fixture
 def folder(tmp_path):
-    for name in ("web", "stubs", "out"):
+    for name in ("web", "out"):
         (tmp_path / name).mkdir()
     (tmp_path / "web/tatu-agent").write_text(AGENT.format(out=tmp_path / "out"))
-    stub(tmp_path, "blkid", "#!/bin/sh\necho /dev/sr0\n")
-    stub(tmp_path, "mount", DRIVE)
-    stub(tmp_path, "umount", "#!/bin/sh\n")
-    stub(tmp_path, "getent", "#!/bin/sh\nexit 2\n")
-    stub(tmp_path, "id", '#!/bin/sh\n[ "$1" = there ]\n')
-    for name in ("groupadd", "useradd"):
-        stub(tmp_path, name, f'#!/bin/sh\necho {name} "$@" >>{tmp_path}/out/accounts\n')
     return tmp_path
 
 
@@ -45,20 +35,16 @@ def server(folder):
         thread.join()
 
 
-def stub(folder, name, text):
-    path = folder / "stubs" / name
-    path.write_text(text)
-    path.chmod(0o755)
-
-
-def static(folder, capsys, url, *words, code=0, endpoint="https://tatu.example"):
+def static(folder, capsys, *words, code=0, endpoint="https://tatu.example", more=""):
     """Return what Nova would read, as an operator makes it."""
     conf = folder / "tatu.conf"
-    conf.write_text(f"[DEFAULT]\napi_endpoint = {endpoint}\n")
-    agent = folder / "web/tatu-agent"
-    command = ["vendordata", "static", f"--agent-url={url}/tatu-agent", f"--agent={agent}"]
-    assert main([f"--config-file={conf}", *command, *words]) == code
+    conf.write_text(f"[DEFAULT]\napi_endpoint = {endpoint}\n{more}")
+    assert main([f"--config-file={conf}", "vendordata", "static", *words]) == code
     return capsys.readouterr().out
+
+
+def ours(folder, url):
+    return f"--agent-url={url}/tatu-agent", f"--agent={folder / 'web/tatu-agent'}"
 
 
 def script(text):
@@ -71,61 +57,85 @@ def script(text):
     return part.get_payload(decode=True).decode()
 
 
-def run(folder, text):
+def run(folder, text, *, pauses="0"):
     """Run the script, its agent installed in a folder of ours."""
     path = folder / "script"
-    path.write_text(script(text).replace("/usr/local/sbin/tatu-agent", f"{folder}/agent"))
-    environment = {**os.environ, "PATH": f"{folder}/stubs:{os.environ['PATH']}"}
-    return subprocess.run(
-        ["sh", path], env=environment, capture_output=True, text=True, check=False, timeout=60
-    )
+    local = script(text).replace("/usr/lib/tatu-agent", f"{folder}/lib")
+    path.write_text(local.replace("0 1 2 5 10 20 30 60 120 300", pauses))
+    return subprocess.run(["sh", path], capture_output=True, text=True, check=False, timeout=60)
+
+
+def value(text, name):
+    """Return a setting as a shell reads it."""
+    (line,) = (line for line in text.splitlines() if line.startswith(f"{name}="))
+    command = ["sh", "-c", f'{line}; printf %s "${name}"']
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_the_script_is_one_that_shells_agree_on(folder, capsys):
-    found = script(static(folder, capsys, "https://files.example", "--account=member"))
+    found = script(static(folder, capsys))
     assert found.startswith("#!/bin/sh\n")
     subprocess.run(["shellcheck", "-s", "sh", "-"], input=found, text=True, check=True)
 
 
-def test_an_instance_enrols_by_what_is_on_its_drive(folder, capsys, server):
-    made = static(folder, capsys, server, "--account=member", "--account=there")
-    done = run(folder, made)
+def test_an_instance_gets_the_agent_of_this_version_from_the_api(folder, capsys):
+    found = script(static(folder, capsys))
+    digest = hashlib.sha256(agentfile.packed()).hexdigest()
+    assert value(found, "AGENT_SHA256") == digest
+    assert value(found, "AGENT_URL") == f"https://tatu.example/v2/agent/{digest}"
+
+
+def test_what_the_platform_carries_is_called_by_its_address(folder, capsys):
+    more = "[vendordata]\napi_endpoint_for_vms = http://169.254.169.254/tatu\n"
+    found = script(static(folder, capsys, more=more))
+    assert value(found, "AGENT_URL").startswith("http://169.254.169.254/tatu/v2/agent/")
+    assert value(found, "OPTIONS") == ""
+
+
+def test_the_agent_is_installed_and_set_up(folder, capsys, server):
+    done = run(folder, static(folder, capsys, *ours(folder, server)))
     assert done.returncode == 0, done.stderr
-    assert (folder / "out/called").read_text().startswith("enrol --vendordata ")
-    assert json.loads((folder / "out/told").read_text()) == {"tatu": "of the drive"}
-    assert (folder / "out/accounts").read_text().splitlines() == [
-        "groupadd --system tatu",
-        "useradd --create-home --gid tatu member",
-    ]
-    assert (folder / "agent").stat().st_mode & 0o777 == 0o755
+    assert (folder / "out/called").read_text() == "setup --platform\n"
+    assert (folder / "lib/tatu-agent").stat().st_mode & 0o777 == 0o755
+
+
+def test_the_api_is_waited_for(folder, capsys, server):
+    made = static(folder, capsys, *ours(folder, server))
+    waiting = (folder / "web/tatu-agent").rename(folder / "later")
+    threading.Timer(0.3, waiting.rename, [folder / "web/tatu-agent"]).start()
+    assert run(folder, made, pauses="0 0.1 0.2 0.4 0.8 1.6 3.2").returncode == 0
+    assert (folder / "out/called").exists()
 
 
 def test_another_file_than_the_operators_is_not_run(folder, capsys, server):
-    made = static(folder, capsys, server)
+    made = static(folder, capsys, *ours(folder, server))
     (folder / "web/tatu-agent").write_text("#!/bin/sh\nexit 0\n")
     assert run(folder, made).returncode != 0
-    assert not (folder / "agent").exists()
+    assert not (folder / "lib").exists()
     assert not list((folder / "out").iterdir())
 
 
 def test_http_beyond_the_machine_is_allowed_only_where_the_operator_said_so(folder, capsys):
-    secure = script(static(folder, capsys, "https://files.example"))
-    local = static(folder, capsys, "https://files.example", endpoint="http://127.0.0.1:8322")
-    assert "--insecure-http" not in secure
-    assert "--insecure-http" in script(local)
+    assert value(script(static(folder, capsys)), "OPTIONS") == ""
+    local = static(folder, capsys, endpoint="http://127.0.0.1:8322")
+    assert value(script(local), "OPTIONS") == "--insecure-http"
+
+
+def test_instances_may_trust_an_authority_of_their_own_for_tls(folder, capsys):
+    found = script(static(folder, capsys, "--ca-file=/etc/ssl/site.pem"))
+    assert value(found, "OPTIONS") == "--ca-file=/etc/ssl/site.pem"
+    assert value(found, "CA_FILE") == "/etc/ssl/site.pem"
 
 
 @pytest.mark.parametrize(
-    "words", [["--account=root"], ["--account=a b"], ["--account=$(id)"], ["--agent=/none"]]
+    "words",
+    [["--agent=/none"], ["--agent-url=ftp://x"], ["--ca-file=a b"], ["--ca-file=/a $(id)"]],
 )
-def test_what_is_no_account_or_no_file_is_refused(folder, capsys, words):
-    static(folder, capsys, "https://files.example", *words, code=2)
+def test_what_is_no_file_or_url_is_refused(folder, capsys, words):
+    static(folder, capsys, *words, code=2)
 
 
 def test_an_address_of_the_agent_is_only_a_word_to_the_shell(folder, capsys):
-    found = script(static(folder, capsys, "https://files.example/'$(touch x)'"))
-    (line,) = (line for line in found.splitlines() if line.startswith("AGENT_URL="))
-    shown = subprocess.run(
-        ["sh", "-c", f'{line}; echo "$AGENT_URL"'], capture_output=True, text=True, check=True
-    )
-    assert shown.stdout == "https://files.example/'$(touch x)'/tatu-agent\n"
+    url = "--agent-url=https://files.example/'$(touch x)'"
+    found = script(static(folder, capsys, url))
+    assert value(found, "AGENT_URL") == "https://files.example/'$(touch x)'"

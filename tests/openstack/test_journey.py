@@ -36,7 +36,7 @@ def tatu(compute_lab, agent, tmp_path_factory):
     with deployed(compute_lab, folder) as made:
         made.start("api").start("worker")
         static = folder / "vendordata.json"
-        words = (f"--agent-url={AGENT}", f"--agent={agent}", "--account=member")
+        words = (f"--agent-url={AGENT}", f"--agent={agent}")
         with static.open("w") as out, contextlib.redirect_stdout(out):
             made.manage("vendordata", "static", *words)
         compute_lab.configure_vendordata(made.vendordata("/v2/vendordata/nova", static))

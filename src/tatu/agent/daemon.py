@@ -54,12 +54,13 @@ class Pace:
 
 @dataclass
 class Daemon:
-    """The loop."""
+    """The loop; `enrolment` enrols a host that is not, if it can."""
 
     layout: Layout
     store: Store
     clock: Callable[[], datetime]
     pace: Pace = Pace()
+    enrolment: Callable[[], Sequence[str]] = tuple
     _wake: threading.Event = field(default_factory=threading.Event)
     _stopping: bool = False
     _failing: set[str] = field(default_factory=set)
@@ -111,6 +112,8 @@ class Daemon:
                 return
 
     def _round(self) -> None:
+        if not self._step("enrolment", self._enrol):
+            return
         now = time.monotonic()
         before, self._seen = self._seen, self._changes()
         thorough = now >= self._thorough_at
@@ -147,6 +150,10 @@ class Daemon:
             self._failing.add(name)
             _say(f"{name}: {why}")
         return False
+
+    def _enrol(self) -> None:
+        for line in self.enrolment():
+            _say(line)
 
     def _state(self) -> State:
         state = self.store.load()

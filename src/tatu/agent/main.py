@@ -7,12 +7,12 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import NoReturn
 
-from tatu.agent import VERSION, doctor, sessions, token, vendordata
+from tatu.agent import VERSION, doctor, platform, sessions, token, unit, vendordata
 from tatu.agent.daemon import Daemon
 from tatu.agent.enrol import enrol
 from tatu.agent.errors import AgentError
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     store = Store(layout.state)
     if options.command == "run":
-        Daemon(layout, store, _now).run()
+        Daemon(layout, store, _now, enrolment=_enrolment(options, layout, store)).run()
         return 0
     if options.command == "doctor":
         return _doctor(layout, store, as_json=options.json)
@@ -56,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 said = sync(layout, store, _now)
             elif options.command == "uninstall":
                 said = uninstall(layout, remove_accounts=options.remove_accounts)
+            elif options.command == "setup":
+                said = unit.setup(layout, _options_of_run(options))
             else:
                 invitation = _invitation(options)
                 server = Server(invitation.url, options.ca_file, options.insecure_http)
@@ -66,6 +68,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for line in said:
         print(f"tatu-agent: {line}", file=sys.stderr if line.startswith("warning") else sys.stdout)
     return 0
+
+
+def _enrolment(
+    options: argparse.Namespace, layout: Layout, store: Store
+) -> Callable[[], Sequence[str]]:
+    if not options.platform:
+        return tuple
+    return platform.Enrolment(layout, store, _now, options.ca_file, options.insecure_http)
+
+
+def _options_of_run(options: argparse.Namespace) -> list[str]:
+    """Return what `run` is to be called with, as `setup` was."""
+    return [
+        *(["--platform"] if options.platform else []),
+        *(["--insecure-http"] if options.insecure_http else []),
+        *([f"--ca-file={options.ca_file}"] if options.ca_file else []),
+    ]
 
 
 def _doctor(layout: Layout, store: Store, *, as_json: bool) -> int:
@@ -125,13 +144,23 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="what the platform tells this instance (vendor_data2.json); - is standard input",
     )
-    enrolling.add_argument("--ca-file", metavar="FILE", help="trusted for TLS, not the system's")
-    enrolling.add_argument(
-        "--insecure-http", action="store_true", help="allow http that leaves this machine"
-    )
-    commands.add_parser(
+    running = commands.add_parser(
         "run", parents=[common], allow_abbrev=False, help="sync at once whenever there is news"
     )
+    setting_up = commands.add_parser(
+        "setup", parents=[common], allow_abbrev=False, help="have systemd run this agent"
+    )
+    for command in (running, setting_up):
+        command.add_argument(
+            "--platform",
+            action="store_true",
+            help="enrol by what the platform tells this instance: config drive, metadata service",
+        )
+    for command in (enrolling, running, setting_up):
+        command.add_argument("--ca-file", metavar="FILE", help="trusted for TLS, not the system's")
+        command.add_argument(
+            "--insecure-http", action="store_true", help="allow http that leaves this machine"
+        )
     listing = commands.add_parser(
         "sessions", parents=[common], allow_abbrev=False, help="list who is logged in by what"
     )

@@ -6,18 +6,20 @@ It is a script, and the cloud's operator puts it in place: what Tatu answers Nov
 import argparse
 import hashlib
 import json
+import re
 import shlex
-import sys
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tatu.core import accounts
+from tatu import bootstrap
+from tatu.config import METADATA
 from tatu.core.errors import Malformed
 from tatu.manage import opening
 
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9/._-]+")
 _BOUNDARY = "tatu-vendordata"
 _NAME = "tatu-enrol"
 """A name of its own: cloud-init keeps nameless parts by number, users' over ours."""
@@ -31,48 +33,54 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         help="print the file for Nova's vendordata_jsonfile_path",
         description="Prints the file for Nova's vendordata_jsonfile_path. By it cloud-init"
         " installs the agent in each new instance, where it enrols by what Tatu answers Nova"
-        " (vendordata_dynamic_targets = tatu@URL/v2/vendordata/nova), and keeps sshd in step.",
-    )
-    command.add_argument(
-        "--agent-url", required=True, metavar="URL", help="where instances get the agent"
+        " (vendordata_dynamic_targets = tatu@URL/v2/vendordata/nova), and keeps sshd in step."
+        " The file names one agent, which the API must go on serving: see [agent] directory.",
     )
     command.add_argument(
         "--agent",
-        required=True,
         type=Path,
         metavar="FILE",
-        help="that agent: instances run no other than this very file",
+        help="the agent that instances run, and no other; without it, this version's as it is"
+        " packed here",
     )
     command.add_argument(
-        "--account",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="account to make for a role that opens it, may be repeated",
+        "--agent-url",
+        metavar="URL",
+        help="where instances get it; without it, from the API, by its digest",
+    )
+    command.add_argument(
+        "--ca-file",
+        metavar="FILE",
+        help="on instances: whom they trust for the API's TLS instead of the system's authorities",
     )
     command.set_defaults(run=_static)
 
 
 def _static(parsed: argparse.Namespace) -> None:
-    url = opening.configuration(parsed).vendordata.api_endpoint_for_vms
-    if urlsplit(parsed.agent_url).scheme not in {"http", "https"}:
+    config = opening.configuration(parsed)
+    url = config.vendordata.api_endpoint_for_vms
+    if parsed.agent is None:
+        digest = bootstrap.agents(config)[0].digest
+    else:
+        try:
+            digest = hashlib.sha256(parsed.agent.read_bytes()).hexdigest()
+        except OSError as error:
+            raise Malformed(f"{parsed.agent} cannot be read: {error.strerror}") from error
+    agent_url = parsed.agent_url or f"{url}/v2/agent/{digest}"
+    if urlsplit(agent_url).scheme not in {"http", "https"}:
         raise Malformed("--agent-url is an http(s) URL")
-    for account in parsed.account:
-        if reason := accounts.refusal(account):
-            raise Malformed(f"--account {account}: {reason}")
-    if not parsed.account:
-        sys.stderr.write(
-            "warning: without --account only accounts that images have in the group tatu open\n"
-        )
-    try:
-        digest = hashlib.sha256(parsed.agent.read_bytes()).hexdigest()
-    except OSError as error:
-        raise Malformed(f"{parsed.agent} cannot be read: {error.strerror}") from error
+    if parsed.ca_file and not _PLAIN_PATH.fullmatch(parsed.ca_file):
+        raise Malformed("--ca-file is the path of a file on instances, without blanks")
+    plain = urlsplit(url)
+    carried = plain.hostname == METADATA  # by the platform, which the agent knows
+    options = ["--insecure-http"] if plain.scheme == "http" and not carried else []
+    if parsed.ca_file:
+        options.append(f"--ca-file={parsed.ca_file}")
     settings = {
-        "AGENT_URL": parsed.agent_url,
+        "AGENT_URL": agent_url,
         "AGENT_SHA256": digest,
-        "ACCOUNTS": " ".join(parsed.account),
-        "OPTIONS": "--insecure-http" if urlsplit(url).scheme == "http" else "",
+        "CA_FILE": parsed.ca_file or "",
+        "OPTIONS": " ".join(options),
     }
     print(json.dumps({"cloud-init": _message(_script(settings))}))
 

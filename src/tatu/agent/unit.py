@@ -1,0 +1,70 @@
+"""systemd's unit, which keeps the agent running, and its installation.
+
+No capability is left out that a login manager needs: the agent makes accounts, freezes and kills
+sessions, and starts sshd to try it. What it never needs is named below.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from tatu.agent import files
+from tatu.agent.layout import Layout
+from tatu.agent.signatures import run
+
+NAME = "tatu-agent.service"
+
+_TEXT = """\
+[Unit]
+Description=Keep sshd in step with its Tatu authority
+Documentation=man:tatu-agent(8)
+Wants=network-online.target
+# cloud-init makes the host keys anew at the first boot, and removes the certificates of others
+After=network-online.target ssh.service sshd.service cloud-init.service cloud-init-network.service
+
+[Service]
+Type=notify
+ExecStart={command}
+Restart=always
+RestartSec=5
+WatchdogSec=15min
+OOMScoreAdjust=-500
+PrivateTmp=yes
+ProtectClock=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+RestrictRealtime=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+RestrictNamespaces=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+SystemCallArchitectures=native
+CapabilityBoundingSet=~CAP_SYS_MODULE CAP_SYS_RAWIO CAP_SYS_BOOT CAP_SYS_TIME CAP_SYS_PACCT
+CapabilityBoundingSet=~CAP_NET_ADMIN CAP_NET_RAW CAP_MKNOD CAP_BPF CAP_PERFMON CAP_WAKE_ALARM
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def text(program: str, options: Sequence[str]) -> str:
+    """Return the unit that runs a program with options."""
+    # systemd has quotes like a shell's, and takes % and $ for its own
+    words = " ".join(map(shlex.quote, (program, "run", *options)))
+    return _TEXT.format(command=words.replace("%", "%%").replace("$", "$$"))
+
+
+def setup(layout: Layout, options: Sequence[str]) -> list[str]:
+    """Have systemd run this agent from now on; raises `AgentError`."""
+    path = layout.root / "etc/systemd/system" / NAME
+    files.folder(path.parent, 0o755)
+    program = str(layout.hooks / "tatu-agent")
+    files.write(path, text(program, options).encode(), 0o644)
+    if layout.systemd.is_dir():
+        run(["systemctl", "daemon-reload"])
+        run(["systemctl", "enable", NAME])
+        # it may be waited for by what this is part of: a boot
+        run(["systemctl", "restart", "--no-block", NAME])
+    return [f"{NAME} is set up"]
