@@ -306,12 +306,11 @@ def services(layout):
 def test_pam_asks_for_managed_accounts_first_and_lets_others_pass(services):
     sudo.ask_for_proof(services, wanted=True)
     lines = (services.pam / "sudo").read_text().splitlines()
-    assert lines[1:3] == [
-        "auth [success=1 default=ignore] pam_succeed_if.so quiet user notingroup tatu",
-        lines[2],
-    ]
-    control = "auth [success=done default=die] pam_exec.so seteuid quiet stdout"
+    others = "pam_succeed_if.so quiet user notingroup tatu"
+    assert lines[1] == f"auth [success=2 default=ignore] {others}"
+    control = "auth [success=done default=ignore] pam_exec.so seteuid quiet stdout"
     assert lines[2].startswith(f"{control} /usr/bin/python3 -ISE {services.hooks}/sudo ")
+    assert lines[3] == "auth requisite pam_deny.so"
     assert lines[-1] == "@include common-auth"
     assert not (services.pam / "sudo-i").exists()
     hook = (services.hooks / "sudo").read_text()

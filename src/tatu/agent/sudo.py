@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import ipaddress
 import json
 import os
 import pwd
@@ -60,8 +59,9 @@ def _check(layout: Layout) -> list[str]:
     hook = f"{hooks.command(layout, 'sudo')} {program} {layout.root} {layout.group}"
     others = f"pam_succeed_if.so quiet user notingroup {layout.group}"
     return [
-        f"auth [success=1 default=ignore] {others}",
-        f"auth [success=done default=die] pam_exec.so seteuid quiet stdout {hook}",
+        f"auth [success=2 default=ignore] {others}",
+        f"auth [success=done default=ignore] pam_exec.so seteuid quiet stdout {hook}",
+        "auth requisite pam_deny.so",
     ]
 
 
@@ -190,6 +190,8 @@ def _is_from(session: Session) -> bool:
     """Say whether a login came from where its certificate may be used, if it says where."""
     if _SOURCE not in session.certificate.critical_options:
         return True
+    import ipaddress  # noqa: PLC0415 -- few say so, and every sudo would wait for it
+
     try:
         address = ipaddress.ip_address(session.source)
         listed = session.certificate.critical_options[_SOURCE].split(",")
