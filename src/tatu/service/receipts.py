@@ -1,6 +1,6 @@
 """Receipts: which hosts have shown to obey a revocation, and which not (security.md S3, S19)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tatu.core import statement
 from tatu.core.audit import Actor
@@ -15,6 +15,7 @@ from tatu.service.audit import append_some, event
 _UNKNOWN = (
     "the ledger does not know this statement: show it, with its signature, if it was signed here"
 )
+_REMEMBERED = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,9 @@ class Receipts:
     verifier: Verifier
     clock: Clock
     deployment: str
+    _stated: dict[tuple[str, int], tuple[int, str]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def take(
         self,
@@ -59,20 +63,15 @@ class Receipts:
         was rolled back: nothing is signed for the authority any more, and this raises
         `RolledBack` (S3).
         """
-        publications = self.ledger.publications
         try:
-            stored = publications.get(claimed.authority, claimed.statement_version)
+            stated = self._krl_of(claimed.authority, claimed.statement_version)
         except NotFound:
-            if publications.is_lost(claimed.authority, claimed.statement_version):
+            if self.ledger.publications.is_lost(claimed.authority, claimed.statement_version):
                 self._lost(claimed, shown, request_id)
-            known = claimed.krl_version <= self._newest(claimed.authority)
+            agrees = claimed.krl_version <= self._newest(claimed.authority)
         else:
-            told = statement.decode(stored.statement)
-            known = (told.krl_version, told.krl_digest) == (
-                claimed.krl_version,
-                claimed.krl_digest,
-            )
-        if not known:
+            agrees = stated == (claimed.krl_version, claimed.krl_digest)
+        if not agrees:
             raise Conflict("the statement of this version names another KRL")
         self.ledger.receipts.put(claimed, proof)
 
@@ -97,6 +96,20 @@ class Receipts:
     def lag(self) -> Lag:
         """Return how far the hosts of all authorities are."""
         return self.ledger.receipts.lag()
+
+    def _krl_of(self, authority_id: str, version: int) -> tuple[int, str]:
+        """Return the KRL's version and digest that a statement names; a fleet asks for the same.
+
+        What is published never changes. Raises `NotFound`.
+        """
+        key = (authority_id, version)
+        stated = self._stated.get(key)
+        if stated is None:
+            told = statement.decode(self.ledger.publications.get(*key).statement)
+            if len(self._stated) >= _REMEMBERED:
+                self._stated.clear()
+            stated = self._stated[key] = (told.krl_version, told.krl_digest)
+        return stated
 
     def _newest(self, authority_id: str) -> int:
         newest = self.ledger.publications.newest(authority_id)

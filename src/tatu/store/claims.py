@@ -1,11 +1,26 @@
 """What the parts share that keep what hosts tell (S19)."""
 
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Table,
+    Update,
+    and_,
+    bindparam,
+    exists,
+    insert,
+    select,
+    update,
+)
 
 from tatu.core.errors import NotFound
 from tatu.store.tables import hosts
+
+_KEY = ("authority", "host")
 
 
 def lock_host(connection: Connection, authority_id: str, host_id: str) -> None:
@@ -16,11 +31,26 @@ def lock_host(connection: Connection, authority_id: str, host_id: str) -> None:
 
 
 def keep_latest(connection: Connection, table: Table, values: dict[str, Any]) -> None:
-    """Put a row in the place of the host's last one."""
-    authority_id, host_id = values["authority"], values["host"]
-    lock_host(connection, authority_id, host_id)
-    connection.execute(delete(table).where(of_host(table, authority_id, host_id)))
-    connection.execute(insert(table).values(values))
+    """Put a row in the place of the host's last one; raises `NotFound` when it is deleted."""
+    changed = {name: values[name] for name in values if name not in _KEY}
+    replacing = {**changed, "its_authority": values["authority"], "its_host": values["host"]}
+    if connection.execute(_replace(table), replacing).rowcount:
+        return
+    lock_host(connection, values["authority"], values["host"])
+    if not connection.execute(_replace(table), replacing).rowcount:
+        connection.execute(insert(table).values(values))
+
+
+@lru_cache
+def _replace(table: Table) -> Update:
+    """Return what replaces the row of a host that is there: made once, for a whole fleet."""
+    its_authority: BindParameter[str] = bindparam("its_authority")
+    its_host: BindParameter[str] = bindparam("its_host")
+    live = select(hosts.c.id).where(
+        hosts.c.authority == its_authority, hosts.c.id == its_host, hosts.c.deleted_at.is_(None)
+    )
+    mine = and_(table.c.authority == its_authority, table.c.host == its_host)
+    return update(table).where(mine, exists(live))
 
 
 def of_host(

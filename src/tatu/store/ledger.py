@@ -36,6 +36,7 @@ from tatu.store.revocations import SqlRevocations
 from tatu.store.secrets import SqlSecrets
 from tatu.store.sign_ins import SqlSignIns
 from tatu.store.tables import chain
+from tatu.store.together import Together
 from tatu.store.writer import GroupWriter
 
 
@@ -62,7 +63,8 @@ class SqlLedger(Ledger):
         self.cut_offs = SqlCutOffs(database, snapshots)
         self.publications = SqlPublications(database, snapshots, high_water)
         self.hosts = SqlHosts(database, snapshots)
-        self.receipts = SqlReceipts(database)
+        together = Together(database)
+        self.receipts = SqlReceipts(database, together)
         self.reports = SqlReports(database)
         self.logins = SqlLogins(database)
         self.holds = SqlHolds(database, snapshots)
@@ -73,7 +75,7 @@ class SqlLedger(Ledger):
         self.audit = SqlAudit(database)
         self.idempotency = SqlIdempotency(database)
         self.limits = SqlLimits(database)
-        self.nonces = SqlNonces(database)
+        self.nonces = SqlNonces(database, together)
 
     @classmethod
     def open(

@@ -8,13 +8,15 @@ from sqlalchemy import delete, insert, select
 from tatu.ports import Nonces
 from tatu.store.database import Database
 from tatu.store.tables import nonces as table
+from tatu.store.together import Together
 
 
 class SqlNonces(Nonces):
     """Keeps the hash of each nonce as long as its request could be sent again."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, together: Together) -> None:
         self._database = database
+        self._together = together
 
     def used(self, nonce: str) -> bool:
         """Whether a nonce was used."""
@@ -25,7 +27,7 @@ class SqlNonces(Nonces):
     def use(self, nonce: str, *, until: datetime) -> None:
         """Use a nonce: of many who come with it at a time, one inserts the row."""
         statement = insert(table).values(nonce=_hash(nonce), until=until)
-        self._database.write(lambda connection: connection.execute(statement))
+        self._together.write(lambda connection: connection.execute(statement))
 
     def expire(self, now: datetime) -> int:
         """Forget what nobody could send again."""

@@ -11,6 +11,7 @@ from tatu.store.claims import ENROLLED, keep_latest, of_this_enrolment
 from tatu.store.database import Database
 from tatu.store.tables import authorities, hosts, krls
 from tatu.store.tables import receipts as table
+from tatu.store.together import Together
 
 _KEPT = tuple(column for column in table.columns if column.name != "proof")
 _MISSING, _DONE = 0, 1
@@ -19,13 +20,14 @@ _MISSING, _DONE = 0, 1
 class SqlReceipts(Receipts):
     """Joins hosts with what they told since they enrolled."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, together: Together) -> None:
         self._database = database
+        self._together = together
 
     def put(self, receipt: Receipt, proof: str) -> None:
         """Keep a receipt."""
         values = {**vars(receipt), "proof": proof}
-        self._database.write(lambda connection: keep_latest(connection, table, values))
+        self._together.write(lambda connection: keep_latest(connection, table, values))
 
     def get(self, authority_id: str, host_id: str) -> tuple[Receipt, str]:
         """Return a receipt with its proof."""

@@ -133,7 +133,7 @@ def report(host_id, **parts):
         "findings": (Finding(level="warning", about="clock", detail="it is \N{SNOWMAN} slow"),),
         "sessions": (
             LiveSession(
-                id="3",
+                id=3,
                 account="member",
                 certificate=claimed(2**64 - 1),
                 since=NOW,
