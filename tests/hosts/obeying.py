@@ -18,12 +18,19 @@ class Obeying:
     @classmethod
     @contextlib.contextmanager
     def start(cls, fleet, name, folder, **said):
-        """Enrol a host with an authority whose first statement says this."""
+        """Boot a host, and enrol it with an authority whose first statement says this."""
+        with cls.on(fleet, fleet.host(name), folder, **said) as found:
+            yield found
+
+    @classmethod
+    @contextlib.contextmanager
+    def on(cls, fleet, host, folder, **said):
+        """Enrol a host that is there already."""
         with fleet.inside():
-            tatu = FakeTatu(host=name, address=GATEWAY)
+            tatu = FakeTatu(host=host.name, address=GATEWAY)
         try:
             tatu.publish(**said)
-            yield cls(fleet, fleet.host(name), tatu, folder)
+            yield cls(fleet, host, tatu, folder)
         finally:
             tatu.close()
 
@@ -37,8 +44,11 @@ class Obeying:
         agent = folder / "tatu-agent"
         zipapp.build(ROOT / "src/tatu/agent", agent)
         host.write("/usr/local/sbin/tatu-agent", agent.read_bytes(), 0o755)
+        self.enrol()
+
+    def enrol(self):
         command = ["tatu-agent", "enrol", "--token-file", "-", "--insecure-http"]
-        host.run(command, input=tatu.token)
+        return self.host.run(command, input=self.tatu.token)
 
     def sync(self, **options):
         return self.host.run(["tatu-agent", "sync"], **options)

@@ -31,7 +31,7 @@ _LISTENING = re.compile(r"\[?([0-9A-Fa-f.:%a-z]+?)\]?:(\d+)")
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (looked for, not bound)
 _MAX_ADDRESSES = 16
 _SILENCE = 2.0
-_PATIENCE = 10.0
+_PATIENCE = 5.0
 _UNITS = ("ssh.service", "sshd.service")  # Debian's name, and everybody else's
 _PID_FILES = ("/run/sshd.pid", "/var/run/sshd.pid")
 
@@ -257,16 +257,27 @@ def check_answers(addresses: Sequence[tuple[str, int]]) -> None:
 
 
 def recover(layout: Layout, addresses: Sequence[tuple[str, int]]) -> None:
-    """Have sshd answer again after what stood before was put back: it may have ended."""
-    for again in (reload, _restart):
-        with suppress(AgentError):
-            again(layout)
-            check_answers(addresses)
-            return
+    """Have sshd answer again after what stood before was put back: it may have ended.
+
+    One that answers is not started anew: it might not come up by what others changed.
+    """
+    with suppress(AgentError):
+        reload(layout)
+    try:
+        check_answers(addresses)
+    except AgentError:
+        if not layout.reload_command and Path("/run/systemd/system").is_dir():
+            with suppress(AgentError):
+                _unit("restart")  # sessions stay here, too
+                check_answers(addresses)
 
 
 def reload(layout: Layout) -> None:
-    """Make a running sshd read its configuration again; sessions stay. Raises `AgentError`."""
+    """Make a running sshd read its configuration again; sessions stay. Raises `AgentError`.
+
+    What it could not read would end it.
+    """
+    run([layout.sshd, "-t", "-f", str(layout.sshd_config)], what="sshd -t")
     if layout.reload_command:
         run(shlex.split(layout.reload_command), what="the reload command")
     elif Path("/run/systemd/system").is_dir():
@@ -274,12 +285,6 @@ def reload(layout: Layout) -> None:
         _unit("try-reload-or-restart")
     else:
         _hang_up()
-
-
-def _restart(layout: Layout) -> None:
-    """Start sshd anew; sessions stay here, too."""
-    if not layout.reload_command and Path("/run/systemd/system").is_dir():
-        _unit("restart")
 
 
 def _unit(verb: str) -> None:

@@ -11,7 +11,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from tatu.agent import accounts, ending, files, install, made, pam, sshd, unattended
+from tatu.agent import accounts, ending, files, install, made, pam, place, sshd, unattended
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
 from tatu.agent.signatures import run
@@ -79,16 +79,14 @@ def _close_sshd(layout: Layout) -> None:
     if drop_in is None:
         sshd.exclude(layout)
         return
-    answering: list[tuple[str, int]] = []
+    answering = sshd.answering(layout)
     try:
-        answering = sshd.answering(layout)
         sshd.exclude(layout)
         files.remove(layout.drop_in)
-        run([layout.sshd, "-t", "-f", str(layout.sshd_config)], what="sshd -t")
         sshd.reload(layout)
         sshd.check_answers(answering)
     except AgentError:
-        files.write(layout.drop_in, drop_in, 0o644)
+        place.put(layout, layout.drop_in, drop_in)
         sshd.include(layout)
         sshd.recover(layout, answering)
         raise
