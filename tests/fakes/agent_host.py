@@ -22,6 +22,13 @@ def make_keys(folder: Path) -> Path:
     return folder
 
 
+PAM = {
+    "sshd": "account required pam_unix.so\n@include common-session\n",
+    "sudo": "@include common-auth\n",
+    "cron": "account required pam_unix.so\n",
+}
+
+
 class AgentHost:
     """A host whose sshd is the real one, but for `reloads`, a file with a line for each reload."""
 
@@ -31,6 +38,9 @@ class AgentHost:
         shutil.copytree(keys, self.ssh)
         (self.ssh / "sshd_config.d").mkdir()
         (root / "etc/machine-id").write_text("4f6b1e0c\n")
+        (root / "etc/pam.d").mkdir()
+        for service in PAM:
+            (root / "etc/pam.d" / service).write_text(PAM[service])
         self.config = self.ssh / "sshd_config"
         self.config.write_text(
             f"Include {self.ssh}/sshd_config.d/*.conf\nStrictModes no\nUsePAM no\n"
@@ -64,6 +74,17 @@ class AgentHost:
     def revokes(self, version: int) -> bool:
         """Say whether sshd would read the list of this version."""
         return int.from_bytes(self.krl.read_bytes()[12:20], "big") == version
+
+    def check(self) -> None:
+        """Fail unless sshd and PAM can read what stands, and find what it names."""
+        for service, before in PAM.items():
+            text = (self.root / "etc/pam.d" / service).read_text()
+            assert text.endswith(before), f"{service} has lost lines"
+            block = text[: -len(before)].splitlines()
+            assert not block or ("Begin" in block[0] and "End" in block[-1]), block
+            hooks = {word for line in block for word in line.split() if "/tatu-agent/" in word}
+            assert all(Path(hook).exists() for hook in hooks if "/lib/" in hook), hooks
+        self.check_sshd()
 
     def check_sshd(self) -> None:
         """Fail unless sshd starts with the configuration as it stands, and finds what it names."""

@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -586,71 +585,3 @@ def test_a_link_in_place_of_a_file_is_replaced_and_not_followed(enrolled, tatu, 
     assert enrolled.sync() == 1
     assert str(ACCOUNT) in capsys.readouterr().err
     assert victim.read_text() == "mine\n"
-
-
-# --- killed
-
-
-KILLED = """
-import os, sys
-from tatu.agent import main, signatures
-
-step, arguments = int(sys.argv[1]), sys.argv[2:]
-
-def counted(function):
-    def call(*given, **named):
-        global step
-        if step == 0:
-            os._exit(9)
-        step -= 1
-        return function(*given, **named)
-    return call
-
-for name in ("rename", "unlink", "mkdir", "fsync"):
-    setattr(os, name, counted(getattr(os, name)))
-signatures.subprocess.run = counted(signatures.subprocess.run)
-sys.exit(main.main(arguments))
-"""
-
-
-def run_killed(step, arguments):
-    command = [sys.executable, "-c", KILLED, str(step), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("command", ["enrol", "sync"])
-def test_killed_between_any_two_steps_sshd_still_starts(command, host, tatu, capsys, tmp_path):
-    file = tmp_path / "token"
-    file.write_text(tatu.token)
-    enrolling = host.arguments("enrol", "--token-file", str(file))
-    arguments = enrolling if command == "enrol" else host.arguments("sync")
-    if command == "sync":
-        assert main.main(enrolling) == 0
-    for step in range(200):
-        if command == "sync":
-            tatu.revoked = frozenset({step + 1})
-            tatu.publish(accounts={ACCOUNT: (f"alice{step}",)})
-        done = run_killed(step, arguments)
-        host.check_sshd()
-        if done.returncode != 9:
-            break
-    assert done.returncode == 0, done.stderr
-    assert step > 10
-    assert host.revokes(tatu.statement.krl_version)
-    assert main.main(host.arguments("sync")) == 0
-    host.check_sshd()
-
-
-def test_a_full_disk_leaves_the_last_good_in_force(enrolled, tatu, capsys, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    tatu.publish()
-    monkeypatch.setattr(os, "fsync", full)
-    before = enrolled.picture()
-    assert enrolled.sync() == 1
-    assert "No space left on device" in capsys.readouterr().err
-    assert before == enrolled.picture()
-    monkeypatch.undo()
-    assert enrolled.sync() == 0

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -148,7 +148,8 @@ class Store:
         named = self._krl_path(state.newest.krl_digest)
         for path in self.folder.glob("krl-*"):
             if path != named:
-                files.remove(path)
+                with suppress(AgentError):  # the next time does it; what was saved is in force
+                    files.remove(path)
 
     def noted(self, name: str) -> bytes | None:
         """Return the digest under which something was last seen done."""
