@@ -109,6 +109,11 @@ class Layout:
         return self.root / "etc/sudoers.d/tatu"
 
     @property
+    def upgrades(self) -> Path:
+        """What this host's operator says of upgrades: `on`, or nothing (S17)."""
+        return self.root / "etc/tatu-agent/upgrades"
+
+    @property
     def user_manager(self) -> Path:
         """Our part of the unit that would let managed accounts run without a login."""
         return self.root / "etc/systemd/system/user@.service.d/50-tatu.conf"

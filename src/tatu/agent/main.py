@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NoReturn
 
-from tatu.agent import VERSION, doctor, platform, sessions, token, unit, vendordata
+from tatu.agent import VERSION, doctor, platform, sessions, token, unit, upgrade, vendordata
 from tatu.agent.daemon import Daemon
 from tatu.agent.enrol import enrol
 from tatu.agent.errors import AgentError
@@ -52,22 +52,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "uninstall":
             stop(layout)
         with store.locked():
-            if options.command == "sync":
-                said = sync(layout, store, _now)
-            elif options.command == "uninstall":
-                said = uninstall(layout, remove_accounts=options.remove_accounts)
-            elif options.command == "setup":
-                said = unit.setup(layout, _options_of_run(options))
-            else:
-                invitation = _invitation(options)
-                server = Server(invitation.url, options.ca_file, options.insecure_http)
-                said = enrol(layout, store, invitation, server, _now())
+            said = _done(options, layout, store)
     except (AgentError, OSError) as error:
         print(f"tatu-agent: {error}", file=sys.stderr)
         return _FAILED
     for line in said:
         print(f"tatu-agent: {line}", file=sys.stderr if line.startswith("warning") else sys.stdout)
     return 0
+
+
+def _done(options: argparse.Namespace, layout: Layout, store: Store) -> list[str]:
+    """Do what alone may be done at a time; return what an operator should know."""
+    if options.command == "sync":
+        return sync(layout, store, _now)
+    if options.command == "uninstall":
+        return uninstall(layout, remove_accounts=options.remove_accounts)
+    if options.command == "setup":
+        return unit.setup(layout, _options_of_run(options))
+    if options.command == "upgrade":
+        file = options.file and Path(options.file)
+        release = upgrade.from_file(file) if file else upgrade.from_server(store)
+        return upgrade.upgrade(layout, *release)
+    invitation = _invitation(options)
+    server = Server(invitation.url, options.ca_file, options.insecure_http)
+    return enrol(layout, store, invitation, server, _now())
 
 
 def _enrolment(
@@ -144,6 +152,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="what the platform tells this instance (vendor_data2.json); - is standard input",
     )
+    upgrading = commands.add_parser(
+        "upgrade", parents=[common], allow_abbrev=False, help="let a later release take over"
+    )
+    release = upgrading.add_mutually_exclusive_group(required=True)
+    release.add_argument("file", nargs="?", metavar="FILE", help="with its signature in FILE.sig")
+    release.add_argument("--from-server", action="store_true", help="what Tatu offers")
     running = commands.add_parser(
         "run", parents=[common], allow_abbrev=False, help="sync at once whenever there is news"
     )

@@ -14,6 +14,7 @@ STATEMENT = "statement@tatu"
 ENROL = "enrol@tatu"
 HOST = "host@tatu"
 SUDO = "sudo@tatu"
+RELEASE = "release@tatu"
 
 _TIMEOUT = 30
 _AT_ONCE = 100
@@ -65,7 +66,7 @@ def verify(message: bytes, signature: str, keys: Sequence[str], namespace: str) 
         raise Malformed("this is no signature")
     signers = "".join(f'tatu namespaces="{namespace}" {key}\n' for key in keys)
     with _in_memory(signers) as allowed, _in_memory(signature) as armored:
-        what = "the check of the statement's signature"
+        what = f"the check of the {namespace.partition('@')[0]}'s signature"
         named = ["-f", f"/dev/fd/{allowed}", "-s", f"/dev/fd/{armored}"]
         arguments = ["ssh-keygen", "-Y", "verify", *named, "-I", "tatu", "-n", namespace]
         run(arguments, message, what, files=(allowed, armored))

@@ -1,0 +1,127 @@
+"""Upgrades: a signed, later release on a host whose operator wants it, and nothing else (S17)."""
+
+import subprocess
+import zipfile
+
+import pytest
+
+from tatu import agentfile
+from tatu.agent import VERSION
+
+LATER = "9.0.0"
+SHEBANG = b"#!/usr/bin/python3 -IS\n"
+
+
+def make_key(folder, name):
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True
+    )
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    """The release key, and somebody's."""
+    folder = tmp_path_factory.mktemp("keys")
+    return {name: make_key(folder, name) for name in ("release", "other")}
+
+
+class Host:
+    """A host on which the packed agent runs, with upgrades on."""
+
+    def __init__(self, root, keys, *, release_keys=True):
+        self.root, self.keys = root, keys
+        self.program = root / "usr/lib/tatu-agent/tatu-agent"
+        self.program.parent.mkdir(parents=True)
+        public = keys["release"].with_suffix(".pub").read_bytes() if release_keys else b""
+        agentfile.write(self.program, public)
+        self.before = self.program.read_bytes()
+        self.policy = root / "etc/tatu-agent/upgrades"
+        self.policy.parent.mkdir(parents=True)
+        self.policy.write_text("on\n")
+
+    def release(self, version=LATER, *, key="release", namespace="release@tatu", change=b""):
+        """Make a release of this agent under another version; sign it, then change it."""
+        path = self.root / "release"
+        text = f'VERSION = "{version}"\n'
+        path.write_bytes(SHEBANG)
+        with zipfile.ZipFile(self.program) as old, zipfile.ZipFile(path, "a") as new:
+            for name in old.namelist():
+                body = old.read(name)
+                if name == "tatu/agent/__init__.py":
+                    body = body.replace(f'VERSION = "{VERSION}"\n'.encode(), text.encode())
+                new.writestr(name, body)
+        command = ["ssh-keygen", "-q", "-Y", "sign", "-f", self.keys[key], "-n", namespace, path]
+        (self.root / "release.sig").unlink(missing_ok=True)
+        subprocess.run(command, check=True, capture_output=True)
+        path.write_bytes(path.read_bytes() + change)
+        return path
+
+    def upgrade(self, *words):
+        command = [self.program, "upgrade", "--root", self.root, *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    def version(self):
+        return subprocess.check_output([self.program, "--version"], text=True).split()[-1]
+
+    def refuses(self, text, *words):
+        done = self.upgrade(*words)
+        assert done.returncode == 1, done.stdout
+        assert text in done.stderr
+        assert self.before == self.program.read_bytes()
+        assert not (self.root / "usr/lib/tatu-agent/upgrade").exists()
+
+
+@pytest.fixture
+def host(tmp_path, keys):
+    return Host(tmp_path, keys)
+
+
+def test_a_later_release_takes_over(host):
+    done = host.upgrade(host.release())
+    assert done.returncode == 0, done.stderr
+    assert f"upgraded from {VERSION} to {LATER}" in done.stdout
+    assert host.version() == LATER
+    assert host.program.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("policy", [None, "", "off\n", "on please\n"])
+def test_upgrades_are_off_unless_this_host_says_otherwise(host, policy):
+    host.policy.unlink()
+    if policy is not None:
+        host.policy.write_text(policy)
+    host.refuses("upgrades are off", host.release())
+
+
+@pytest.mark.parametrize(
+    "how", [{"key": "other"}, {"namespace": "statement@tatu"}, {"change": b"more"}], ids=str
+)
+def test_what_no_release_key_signed_as_a_release_is_not_run(host, how):
+    host.refuses("the check of the release's signature", host.release(**how))
+
+
+@pytest.mark.parametrize("version", [VERSION, "0.0.9"])
+def test_an_older_release_stays_what_it_was(host, version):
+    host.refuses("is not after", host.release(version))
+
+
+def test_a_release_that_does_not_run_here_is_not_put_in_place(host):
+    path = host.root / "release"
+    path.write_bytes(SHEBANG)
+    with zipfile.ZipFile(path, "a") as new:
+        new.writestr("tatu/agent/__init__.py", f'VERSION = "{LATER}"\n')
+        new.writestr("__main__.py", "raise SystemExit(3)\n")
+    command = ["ssh-keygen", "-q", "-Y", "sign", "-f", host.keys["release"], "-n"]
+    subprocess.run([*command, "release@tatu", path], check=True, capture_output=True)
+    host.refuses("failed", path)
+
+
+def test_an_agent_without_release_keys_takes_no_upgrade(tmp_path, keys):
+    host = Host(tmp_path, keys, release_keys=False)
+    host.refuses("without release keys", host.release())
+
+
+def test_a_release_without_its_signature_is_none(host):
+    path = host.release()
+    (host.root / "release.sig").unlink()
+    host.refuses("there is no", path)
