@@ -16,6 +16,7 @@ from bench import (
     boots,
     comparing,
     conditional,
+    fleet,
     footprint,
     issue,
     krl,
@@ -35,6 +36,7 @@ MEASUREMENTS = {
     "boots": boots.measure,
     "losses": losses.measure,
     "reconcile": comparing.measure,
+    "fleet": fleet.measure,
 }
 OUTPUT = Path("build/bench.json")
 

@@ -16,6 +16,7 @@ import resource
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -69,11 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _allow_files(wanted: int) -> None:
     """Take as many open files as the connections need, or say how many there are."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most != resource.RLIM_INFINITY and most < wanted:
-        LOG.warning("few files", limit=most, wanted=wanted)
-        wanted = most
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= wanted:
+        return
+    if wanted <= hard:
+        with suppress(OSError):  # where a sandbox forbids it
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return
+    LOG.warning("few files", limit=soft, wanted=wanted)
 
 
 def _worker(arguments: tuple[str, ...]) -> falcon.asgi.App[Any, Any]:

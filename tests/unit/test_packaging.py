@@ -16,7 +16,7 @@ from tatu.manage import main as manage
 ROOT = Path(__file__).parents[2]
 MAN = ROOT / "docs/man"
 UNITS = sorted((ROOT / "contrib/systemd").glob("tatu-*"))
-COMMANDS = ("tatu-api", "tatu-manage", "tatu-worker")
+COMMANDS = ("tatu-api", "tatu-manage", "tatu-watch", "tatu-worker")
 SECTIONS = {".service": {"Unit", "Service"}, ".timer": {"Unit", "Timer", "Install"}}
 BIN = Path(sys.executable).parent
 
@@ -105,7 +105,12 @@ def test_the_page_of_tatu_manage_has_every_command_and_option():
 
 @pytest.mark.parametrize(
     ("name", "command"),
-    [("tatu-api", ()), ("tatu-worker", ()), ("tatu-status", ("upgrade", "check"))],
+    [
+        ("tatu-api", ()),
+        ("tatu-watch", ()),
+        ("tatu-worker", ()),
+        ("tatu-status", ("upgrade", "check")),
+    ],
 )
 def test_the_page_of_a_program_has_every_option(name, command):
     told = set()
