@@ -125,8 +125,8 @@ def _sshd(layout: Layout, state: State, now: datetime) -> Iterator[Finding]:
     except AgentError as error:
         yield Finding(ERROR, "sshd", str(error))
     if ("usepam", "yes") not in sshd.effective(layout) or not (layout.pam / "sshd").exists():
-        detail = "it does not use PAM: sessions of managed accounts have no record, and are ended"
-        yield Finding(WARNING, "sshd", detail)
+        detail = "sshd does not use it: sessions in managed accounts have no record, and are ended"
+        yield Finding(WARNING, "PAM", detail)
 
 
 def _group(layout: Layout) -> Iterator[Finding]:
