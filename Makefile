@@ -37,12 +37,13 @@ test: ## all that CI runs
 	$(MAKE) --no-print-directory check
 	$(PYTEST) -n $(JOBS) --dist worksteal -m "slow and not soak and not openstack and not hosts"
 	$(PYTEST) -n 0 -m "openstack and not matrix and not soak"
-	$(PYTEST) -n 0 -m "hosts and not matrix and not soak"
+	$(PYTEST) -n 0 -m "not matrix and not soak" tests/hosts
 
 .PHONY: e2e
 e2e: ## the heavier places: each version of OpenSSH, a virtual machine, outages and DNS in OpenStack
 	@tools/setup.sh sshd databases hosts qemu openstack dns
-	$(PYTEST) -n 0 -m "hosts and matrix"
+	for image in bookworm trixie backports; do $(PYTEST) -n 0 -m "not matrix and not soak" --image $$image tests/hosts || exit 1; done
+	$(PYTEST) -n 0 -m matrix tests/hosts
 	$(PYTEST) -n 0 -m "openstack and matrix"
 
 .PHONY: lab

@@ -3,7 +3,12 @@
 import pytest
 
 from tests.lab.hosts.fleet import Fleet
+from tests.lab.hosts.image import IMAGES
 from tests.lab.hosts.tatu import Tatu
+
+
+def pytest_addoption(parser):
+    parser.addoption("--image", choices=IMAGES, default="bookworm", help="what hosts boot from")
 
 
 def pytest_collection_modifyitems(items):
@@ -13,8 +18,9 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def fleet(tmp_path_factory):
-    with Fleet.start(tmp_path_factory.mktemp("fleet")) as fleet:
+def fleet(tmp_path_factory, request):
+    image = request.config.getoption("--image")
+    with Fleet.start(tmp_path_factory.mktemp("fleet"), image) as fleet:
         yield fleet
 
 

@@ -73,10 +73,10 @@ def _hosts(count, image):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with (
         tempfile.TemporaryDirectory(prefix="tatu-hosts-") as folder,
-        Fleet.start(Path(folder)) as fleet,
+        Fleet.start(Path(folder), image) as fleet,
     ):
         _say(f"switch: ip netns exec {fleet.switch} COMMAND")
-        for host in fleet.boot(*(f"host-{number}" for number in range(1, count + 1)), image=image):
+        for host in fleet.boot(*(f"host-{number}" for number in range(1, count + 1))):
             _say(f"{host.name} {host.address}: nsenter -t {host.pid} -a COMMAND")
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()

@@ -30,18 +30,19 @@ class Fleet:
 
     @classmethod
     @contextlib.contextmanager
-    def start(cls, folder: Path):
-        """Keep a fleet, with its files in this folder, for as long as the block lasts."""
+    def start(cls, folder: Path, image: str = "bookworm"):
+        """Keep a fleet, with its files in this folder, for as long as the block lasts; hosts are of the image."""
         guard.clear_what_the_dead_left()
-        fleet = cls(folder.resolve())
+        fleet = cls(folder.resolve(), image)
         try:
             network.make_switch(fleet.switch)
             yield fleet
         finally:
             fleet._close()
 
-    def __init__(self, folder):
+    def __init__(self, folder, image):
         self.folder = folder
+        self.image = image
         self.name = f"tatu{secrets.token_hex(3)}"
         self.hosts = {}
         self.ports = itertools.count(8322)
@@ -62,34 +63,34 @@ class Fleet:
         """Return the name of the namespace that tests serve and log in from."""
         return f"{self.name}-switch"
 
-    def host(self, name: str, *, image: str = "bookworm", drive=None, disk_of: Host | None = None):
+    def host(self, name: str, *, drive=None, disk_of: Host | None = None):
         """Boot a host and wait until sshd greets.
 
         `drive` is a configuration drive: path below `openstack/latest`, and text or what becomes JSON; without one there is
         no cloud-init.  `disk_of` is a host that is down, whose disk this one gets a copy of.
         """
-        host = self.new(name, image=image, drive=drive, disk_of=disk_of)
+        host = self.new(name, drive=drive, disk_of=disk_of)
         host.boot()
         host.wait()
         return host
 
-    def boot(self, *names: str, **options):
+    def boot(self, *names: str):
         """Boot many hosts at once, as `host` does one."""
-        hosts = [self.new(name, **options) for name in names]
+        hosts = [self.new(name) for name in names]
         for host in hosts:
             host.boot()
         for host in hosts:
             host.wait()
         return hosts
 
-    def new(self, name, *, image="bookworm", drive=None, disk_of=None):
+    def new(self, name, *, drive=None, disk_of=None):
         """Return a host that is not booted yet."""
-        made = Host(self, name, self._address(), base=image, drive=drive, disk_of=disk_of)
+        made = Host(self, name, self._address(), drive=drive, disk_of=disk_of)
         return self._kept(made)
 
-    def vm(self, name, *, image="bookworm", drive):
+    def vm(self, name, *, drive):
         """Boot a virtual machine and wait until sshd greets."""
-        made = self._kept(Vm(self, name, self._address(), base=image, drive=drive))
+        made = self._kept(Vm(self, name, self._address(), drive=drive))
         made.boot()
         made.wait()
         return made

@@ -21,9 +21,9 @@ exec env SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --directory="$folder/
 class Host(Machine):
     """A container whose disk is an image with what was written since."""
 
-    def __init__(self, fleet, name, address, *, base, drive, disk_of):
+    def __init__(self, fleet, name, address, *, drive, disk_of):
         super().__init__(fleet, name, address, drive)
-        self._base = image(base)
+        self._base = image(fleet.image)
         self._namespace = f"{fleet.name}-{name}"
         for part in ("root", "work"):
             (self.folder / part).mkdir()

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import hashlib
 import json
 import os
 import signal
@@ -191,9 +190,7 @@ class Tatu:
     @functools.cached_property
     def static_vendordata(self):
         """Return what Nova gives every instance."""
-        digest = hashlib.sha256(self.agent.read_bytes()).hexdigest()
-        agent = ("--agent", self.agent, "--agent-url", f"{self.url}/v2/agent/{digest}")
-        return self.manage("vendordata", "static", *agent)
+        return self.manage("vendordata", "static")
 
     @functools.cached_property
     def _nova(self):
@@ -242,6 +239,18 @@ class Project:
         for role in roles:
             self.admin.run("role", "add", "--user", name, "--project", self.name, role)
         return Person(self, name, key)
+
+    @contextlib.contextmanager
+    def session(self, command):
+        """Run a login beside the test for as long as the block lasts, with pipes to it."""
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        with self.tatu.fleet.inside():
+            started = subprocess.Popen(list(map(str, command)), text=True, **pipes)
+        with started:
+            try:
+                yield started
+            finally:
+                started.kill()
 
     def trust(self, host):
         """Have a host trust Tatu's certificate for TLS, as an image of the cloud's operator does."""

@@ -15,9 +15,9 @@ START = 300.0
 class Vm(Machine):
     """A machine that QEMU runs; it has no `run`, so that tests come in as people do."""
 
-    def __init__(self, fleet, name, address, *, base, drive):
+    def __init__(self, fleet, name, address, *, drive):
         super().__init__(fleet, name, address, drive | {"network_data.json": _network(address)})
-        self._base = image.vm(base)
+        self._base = image.vm(fleet.image)
         self._tap = network.tap(fleet.switch, address)
         self._disk = self.folder / "disk.qcow2"
         _run(
