@@ -88,12 +88,9 @@ class Fleet:
         made = Host(self, name, self._address(), drive=drive, disk_of=disk_of)
         return self._kept(made)
 
-    def vm(self, name, *, drive):
-        """Boot a virtual machine and wait until sshd greets."""
-        made = self._kept(Vm(self, name, self._address(), drive=drive))
-        made.boot()
-        made.wait()
-        return made
+    def new_vm(self, name):
+        """Return a virtual machine that has no drive yet, and is not booted."""
+        return self._kept(Vm(self, name, self._address()))
 
     def _address(self):
         self._made += 1

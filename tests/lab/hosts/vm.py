@@ -11,63 +11,36 @@ from tests.lab.hosts.machine import Machine
 START = 300.0
 """Seconds until sshd greets: half a minute on a machine that does nothing else."""
 
+_KERNEL = "console=ttyS0 root=/dev/vda rw quiet systemd.show_status=1 net.ifnames=0"
+
 
 class Vm(Machine):
     """A machine that QEMU runs; it has no `run`, so that tests come in as people do."""
 
-    def __init__(self, fleet, name, address, *, drive):
-        super().__init__(fleet, name, address, drive | {"network_data.json": _network(address)})
+    def __init__(self, fleet, name, address):
+        super().__init__(fleet, name, address, None)
         self._base = image.vm(fleet.image)
         self._tap = network.tap(fleet.switch, address)
         self._disk = self.folder / "disk.qcow2"
-        _run(
-            "qemu-img",
-            "create",
-            "-q",
-            "-f",
-            "qcow2",
-            "-F",
-            "raw",
-            "-b",
-            self._base / "disk",
-            self._disk,
-        )
+        over = ("-q", "-f", "qcow2", "-F", "raw", "-b", self._base / "disk")
+        _run("qemu-img", "create", *over, self._disk)
+
+    def boot_drive(self, files):
+        super().boot_drive(files | {"network_data.json": _network(self.address)})
 
     def boot(self):
         disc = self.folder / "drive.iso"
-        _run(
-            "xorriso",
-            "-as",
-            "mkisofs",
-            "-quiet",
-            "-V",
-            "config-2",
-            "-J",
-            "-r",
-            "-o",
-            disc,
-            self.drive,
-        )
+        labelled = ("-quiet", "-V", "config-2", "-J", "-r", "-o", disc)
+        _run("xorriso", "-as", "mkisofs", *labelled, self.drive)
         hardware = network.hardware(self.address)
         self.spawn(
             [
                 *("qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi,tb-size=128"),
-                *(
-                    "-cpu",
-                    "max",
-                    "-smp",
-                    "2",
-                    "-m",
-                    "768",
-                    "-nodefaults",
-                    "-no-reboot",
-                ),
+                *("-cpu", "max", "-smp", "2", "-m", "768"),
+                *("-nodefaults", "-no-reboot"),
                 *("-display", "none", "-monitor", "none", "-serial", "stdio"),
                 *("-kernel", self._base / "vmlinuz", "-initrd", self._base / "initrd"),
-                *(
-                    "-append",
-                    "console=ttyS0 root=/dev/vda rw quiet systemd.show_status=1 net.ifnames=0",
-                ),
+                *("-append", _KERNEL),
                 *("-drive", f"file={self._disk},if=virtio,format=qcow2"),
                 *("-drive", f"file={disc},if=virtio,format=raw,readonly=on"),
                 *("-netdev", f"tap,id=net,ifname={self._tap},script=no,downscript=no"),

@@ -1,0 +1,32 @@
+"""A virtual machine: a kernel, a boot and a disc of its own, as in a cloud."""
+
+from uuid import uuid4
+
+import pytest
+import yaml
+
+from tests.hosts.test_journey import shown, wait_until
+
+pytestmark = pytest.mark.matrix
+
+
+@pytest.fixture
+def machine(fleet, project):
+    made = fleet.new_vm(str(uuid4()))
+    trusted = {"ca_certs": {"trusted": [project.tatu.certificate.read_text()]}}
+    user_data = f"#cloud-config\n{yaml.safe_dump(trusted)}"
+    made.boot_drive(project.instance(made, "vm") | {"user_data": user_data})
+    made.boot()
+    made.wait()
+    yield made
+    fleet.remove(made)
+
+
+def test_a_virtual_machine_enrols_by_the_disc_that_nova_makes(machine, project):
+    wait_until(lambda: shown(project, machine)["state"] == "enrolled", 300)
+    bob = project.person("bob", "admin")
+    bob.certify()
+    login = wait_until(lambda: bob.ssh(machine, "admin", "sudo", "-n", "cat", "/proc/1/comm"), 60)
+    assert login.stdout == "systemd\n", login.stderr
+    project.admin.run("role", "remove", "--user", bob.name, "--project", project.name, "admin")
+    wait_until(lambda: bob.ssh(machine, "admin", "true").returncode == 255, 60)
