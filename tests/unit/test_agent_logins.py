@@ -57,6 +57,8 @@ def test_a_refused_certificate_is_told_with_the_reason_before_it():
 def test_all_reasons_that_sshd_gives_are_known(reason):
     assert [reason] == [event["detail"] for event in refused(reason, failed())]
     assert [reason] == [event["detail"] for event in refused(f"error: {reason}", failed())]
+    named = f'error: Refusing certificate ID "a: "b" serial=7 signed by ED25519 CA {CA}: {reason}'
+    assert [reason] == [event["detail"] for event in refused(named, failed())], "from 10.1 on"
 
 
 @pytest.mark.parametrize(

@@ -41,11 +41,12 @@ _LEFT = re.compile(
     rf"(?:Connection \w+ by|Disconnected from) authenticating user {_ACCOUNT} "
     r"(?P<source>[0-9a-fA-F.:]+) port \d+ \[preauth\]"
 )
+# From 10.1 on the certificate is named first, its key ID between quotes that it may hold itself
 _REASON = re.compile(
-    r"(?:error: )?(?P<reason>"
-    r"Certificate invalid: .*|Certificate does not contain an authorized principal"
-    rf"|Authentication key \S+ {_FINGERPRINT} revoked by file .*"
-    r"|cert: Authentication tried for .* with valid certificate but not from a permitted .*)"
+    rf'(?:error: )?(?:Refusing certificate ID ".*" serial=\d+ signed by \S+ CA {_FINGERPRINT}: )?'
+    r"(?P<reason>Certificate invalid: [a-z ]+|Certificate does not contain an authorized principal"
+    rf"|Authentication key \S+ {_FINGERPRINT} revoked by file \S+"
+    r"|cert: Authentication tried for \S+ with valid certificate but not from a permitted .*)"
 )
 
 
