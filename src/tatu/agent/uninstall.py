@@ -11,27 +11,22 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from tatu.agent import accounts, ending, files, install, made, pam, place, sshd, unattended
+from tatu.agent import accounts, ending, files, install, made, pam, place, sshd, unattended, unit
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
 from tatu.agent.signatures import run
 
-_UNITS = ("tatu-agent.service", "tatu-agent.timer")
-_UNIT_FOLDER = "etc/systemd/system"
+_UNITS = ("etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
 _SERVICES = ("sshd", "sudo", "sudo-i")
+_PROGRAM = "tatu-agent"
 _PACKAGE = "var/lib/dpkg/info/tatu-agent.list"
 
 
 def stop(layout: Layout) -> None:
     """Have nobody put in place again what is taken away; raises `AgentError`."""
-    units = [unit for unit in _UNITS if _unit_exists(layout, unit)]
-    if units and layout.systemd.is_dir():
-        run(["systemctl", "disable", "--now", *units])
-
-
-def _unit_exists(layout: Layout, unit: str) -> bool:
-    folders = (_UNIT_FOLDER, "lib/systemd/system", "usr/lib/systemd/system")
-    return any((layout.root / folder / unit).exists() for folder in folders)
+    there = any((layout.root / folder / unit.NAME).exists() for folder in _UNITS)
+    if there and layout.systemd.is_dir():
+        run(["systemctl", "disable", "--now", unit.NAME])
 
 
 def uninstall(layout: Layout, *, remove_accounts: bool) -> list[str]:
@@ -58,9 +53,8 @@ def uninstall(layout: Layout, *, remove_accounts: bool) -> list[str]:
     kept = ours.all()
     if kept:
         said.append(f"kept, locked, with their files: {', '.join(kept)} (--remove-accounts)")
-    _remove_units(layout)
     shutil.rmtree(layout.ours, ignore_errors=True)
-    said += _remove_program(layout)
+    _remove_program(layout)
     _remove_folders(layout, keep_record=bool(kept))
     return ["uninstalled", *said]
 
@@ -92,21 +86,20 @@ def _close_sshd(layout: Layout) -> None:
         raise
 
 
-def _remove_units(layout: Layout) -> None:
-    units = [layout.root / _UNIT_FOLDER / unit for unit in _UNITS]
-    for unit in units:
-        if unit.exists():
-            files.remove(unit)
+def _remove_program(layout: Layout) -> None:
+    """Remove the agent itself, and its unit, unless that is for the package manager to do."""
+    ours = layout.root / _UNITS[0] / unit.NAME
+    if ours.exists():
+        files.remove(ours)
     if layout.systemd.is_dir():
         run(["systemctl", "daemon-reload"])
-
-
-def _remove_program(layout: Layout) -> list[str]:
-    """Remove the agent itself, unless that is for the package manager to do."""
-    if (layout.root / _PACKAGE).exists():
-        return ["the package is still there: apt-get purge tatu-agent"]
-    shutil.rmtree(layout.hooks, ignore_errors=True)
-    return []
+    packaged = (layout.root / _PACKAGE).exists()
+    for path in layout.hooks.iterdir() if layout.hooks.is_dir() else ():
+        if not packaged or path.name != _PROGRAM:
+            files.remove(path)
+    if not packaged:
+        with suppress(OSError):
+            layout.hooks.rmdir()
 
 
 def _remove_folders(layout: Layout, *, keep_record: bool) -> None:
