@@ -27,7 +27,7 @@ check: ## format, lint, types, import contracts, docs and the fast tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/vermin --quiet --no-tips -t=3.9- --violations src/tatu/agent
-	shellcheck tools/setup.sh .ci/run tests/fakes/original/*.sh devstack/plugin.sh devstack/settings tests/openstack/devstack.sh tests/lab/hosts/image.sh
+	shellcheck tools/setup.sh .ci/run tests/fakes/original/*.sh devstack/plugin.sh devstack/settings tests/openstack/devstack.sh tests/lab/hosts/*.sh contrib/debian/*
 	$(BIN)/python -m tools.threat_model docs/threat-model.md
 	$(PYTEST) -n $(JOBS) -m "not slow and not soak and not openstack and not hosts"
 
@@ -65,6 +65,11 @@ bench: ## the measurements of docs/performance.md
 agent: ## the host agent as one file, build/tatu-agent
 	@mkdir -p build
 	@PYTHONPATH=src python3 -m tatu.agentfile build/tatu-agent $(RELEASE_KEYS)
+
+.PHONY: deb
+deb: ## the host agent as a package, build/tatu-agent_VERSION_all.deb
+	@mkdir -p build
+	@PYTHONPATH=src python3 -m tools.deb build $(RELEASE_KEYS)
 
 .PHONY: lock
 lock: ## resolve the dependencies anew

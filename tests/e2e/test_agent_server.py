@@ -76,7 +76,9 @@ def test_a_host_that_was_deleted_is_told_at_its_next_sync(tatu, host, capsys):
     assert answer.status_code == 204
     capsys.readouterr()
     assert host.sync() == 0
-    assert "is revoked: enrol this host again" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "is revoked: enrol this host again" in told
+    assert "warning: the host certificates cannot be renewed: the server answered 401" in told
 
 
 def test_a_second_machine_with_the_same_token_is_refused(tatu, host, tmp_path, capsys):

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NoReturn
 
-from tatu.agent import VERSION, doctor, platform, sessions, token, unit, upgrade, vendordata
+from tatu.agent import VERSION, doctor, platform, renew, sessions, token, unit, upgrade, vendordata
 from tatu.agent.daemon import Daemon
 from tatu.agent.enrol import enrol
 from tatu.agent.errors import AgentError
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _done(options: argparse.Namespace, layout: Layout, store: Store) -> list[str]:
     """Do what alone may be done at a time; return what an operator should know."""
     if options.command == "sync":
-        return sync(layout, store, _now)
+        return [*sync(layout, store, _now), *renew.when_due(layout, store, _now())]
     if options.command == "uninstall":
         return uninstall(layout, remove_accounts=options.remove_accounts)
     if options.command == "setup":

@@ -60,3 +60,15 @@ def renew(layout: Layout, store: Store, state: State, now: datetime) -> State:
     store.save(state)
     install(layout, store, state, now)
     return state
+
+
+def when_due(layout: Layout, store: Store, now: datetime) -> list[str]:
+    """Renew if need be, and return what an operator should know; that it fails is a warning."""
+    state = store.load()
+    try:
+        why = due(layout, state, now) if state else None
+        if state and why:
+            renew(layout, store, state, now)
+    except AgentError as error:
+        return [f"warning: the host certificates cannot be renewed: {error}"]
+    return [f"host certificates renewed: {why}"] if why else []

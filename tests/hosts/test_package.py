@@ -1,0 +1,57 @@
+"""The agent as a Debian package: installed, enrolled, upgraded and taken out on a real host."""
+
+import pytest
+from tools import deb
+
+CA = "/etc/tatu-ca.pem"
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    return deb.build(tmp_path_factory.mktemp("package"))
+
+
+def state(host, unit="tatu-agent.service"):
+    done = host.run(["systemctl", "show", "--value", "--property=ActiveState", unit])
+    return done.stdout.strip()
+
+
+def files(host):
+    """Return what is in the folders that the agent writes to, as dpkg and people left it."""
+    script = (
+        "find /etc/ssh /etc/pam.d /etc/sudoers.d /etc/systemd/system /etc/tatu-agent"
+        " /usr/lib/tatu-agent /usr/sbin/tatu-agent -type f -exec sha256sum {} + 2>/dev/null"
+        " | sort || true"
+    )
+    return host.run(["sh", "-c", script]).stdout
+
+
+def test_the_package_installs_enrols_and_leaves_the_machine_as_it_was(boot, project, package):
+    host = boot("db-1")
+    before = files(host)
+    host.write("/root/tatu-agent.deb", package.read_bytes())
+    host.write(CA, project.tatu.certificate.read_bytes())
+    host.run(["dpkg", "--install", "/root/tatu-agent.deb"])
+    host.wait_until(lambda: state(host) == "active", "the agent does not run")
+
+    made = project.admin.json("token", "create", host.name, "--address", host.address)
+    host.run(["tatu-agent", "enrol", "--token-file", "-", "--ca-file", CA], input=made["token"])
+    bob = project.person("bob", "member")
+    serial = bob.certify()["serial"]
+    login = bob.ssh(host, "member", "id", "-un")
+    assert login.stdout == "member\n", login.stderr + host.journal("ssh")
+
+    bob.run("usercert", "revoke", serial, "--reason", "test")
+    host.wait_until(
+        lambda: bob.ssh(host, "member", "true").returncode == 255,
+        "the agent that the package started does not obey",
+    )
+    host.run(["dpkg", "--install", "/root/tatu-agent.deb"])  # an upgrade keeps the enrolment
+    host.wait_until(lambda: state(host) == "active", "the agent does not run")
+    assert "obeying" in host.run(["tatu-agent", "sync"]).stdout
+
+    host.run(["dpkg", "--purge", "tatu-agent"])
+    assert files(host) == before
+    assert state(host) == "inactive"
+    host.run(["/usr/sbin/sshd", "-t"])
+    assert bob.ssh(host, "member", "true").returncode == 255
