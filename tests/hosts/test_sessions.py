@@ -23,13 +23,13 @@ _SHOWN = "permit-port-forwarding", "permit-pty"
 class Machine:
     """A host that obeys an authority of the test's, and people who have certificates of it."""
 
-    def __init__(self, fleet, tatu, folder, image):
+    def __init__(self, fleet, tatu, folder):
         self.fleet = fleet
         self.tatu = tatu
         self.folder = folder
         self.serials = itertools.count(1)
         self.names = itertools.count(10_000)
-        self.host = fleet.host(tatu.host, image=image)
+        self.host = fleet.host(tatu.host)
         zipapp.build(ROOT / "src/tatu/agent", folder / "tatu-agent")
         self.host.write("/usr/sbin/tatu-agent", (folder / "tatu-agent").read_bytes(), 0o755)
         command = ["tatu-agent", "enrol", "--token-file", "-", "--insecure-http"]
@@ -157,15 +157,14 @@ def _kept(fleet, command):
         process.stdout.close()
 
 
-_MATRIX = [pytest.param(image, marks=pytest.mark.matrix) for image in ("trixie", "backports")]
-
-
-@pytest.fixture(scope="module", params=["bookworm", *_MATRIX])
-def machine(fleet, tmp_path_factory, request):
+@pytest.fixture(scope="module")
+def machine(fleet, tmp_path_factory):
     accounts = {"member": ("member",), "admin": ("admin",)}
     with fleet.inside():
-        tatu = FakeTatu(host=f"sessions-{request.param}", address=GATEWAY, accounts=accounts)
-    yield Machine(fleet, tatu, tmp_path_factory.mktemp("sessions"), request.param)
+        tatu = FakeTatu(host="sessions", address=GATEWAY, accounts=accounts)
+    machine = Machine(fleet, tatu, tmp_path_factory.mktemp("sessions"))
+    yield machine
+    fleet.remove(machine.host)
     tatu.close()
 
 
