@@ -1,7 +1,9 @@
 """The runbooks in docs/operations: each block of commands is run as it stands, and does what it says."""
 
+import contextlib
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -10,7 +12,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tatu.core import breakglass, statement
 from tatu.core.certificate import Certificate
+from tatu.core.keys import PublicKey
+from tatu.core.statement import BreakGlass
 from tests.api.keys import ClientKey
 from tests.lab import databases
 from tests.lab.server import PROJECT, Process, free_port, wait_until
@@ -284,14 +289,65 @@ def test_what_nothing_needs_is_removed_while_the_server_runs(operator):
     assert "48 hours" in said
 
 
+def at_terminal(operator, commands, answer):
+    """Run commands at a terminal, where somebody types this whenever a passphrase is asked for."""
+    ours, theirs = pty.openpty()
+    environment = {**operator.environment, "HOME": str(operator.folder)}
+    for real, folder in FOLDERS.items():
+        commands = commands.replace(real, str(operator.folder / folder))
+    shell = ["setsid", "--ctty", "--wait", "sh", "-euc", commands]
+    with subprocess.Popen(
+        shell, stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    ) as run:
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):  # so a terminal ends
+            while part := os.read(ours, 4096):
+                said += part
+                if re.search(rb"passphrase[^\n]*: $", said):
+                    os.write(ours, answer + b"\n")
+        os.close(ours)
+    assert run.returncode == 0, said.decode()
+    return said.decode()
+
+
+@pytest.mark.slow
+def test_a_way_in_is_made_that_needs_nothing_of_tatu(operator):
+    safe = operator.folder / "safe"
+    safe.mkdir()
+    operator.environment["SAFE"] = str(safe)
+    create, configure, get_in, afterwards = blocks("break-glass", "sqlite")
+    at_terminal(operator, create, b"correct horse")
+    operator.shell(configure)
+    wait_until(operator.api._is_ready)
+    caller = operator.caller()
+    answer = operator.api.ask("GET", f"/v2/authorities/{caller.authority}/statement")[1]
+    stated = statement.decode(answer["statement"].encode())
+    key = PublicKey.parse((safe / "break-glass.pub").read_text())
+    assert stated.break_glass == BreakGlass(authorities=(key,), account="breakglass")
+    operator.stop()
+    assert "alice: INC-7" in at_terminal(operator, get_in, b"correct horse")
+    breakglass.check(Certificate.parse((safe / "id-cert.pub").read_text()))
+    operator.shell(afterwards)
+    assert sorted(path.name for path in safe.iterdir()) == ["break-glass", "break-glass.pub"]
+
+
 def test_every_block_of_the_runbooks_is_run_by_a_test():
     counts = {
         name: len(blocks(name, "sqlite"))
-        for name in ("install", "backup-and-restore", "keys", "upgrade-and-stop", "retention")
+        for name in (
+            "install",
+            "backup-and-restore",
+            "break-glass",
+            "keys",
+            "upgrade-and-stop",
+            "retention",
+        )
     }
     assert counts == {
         "install": 3,
         "backup-and-restore": 6,
+        "break-glass": 4,
         "keys": 7,
         "upgrade-and-stop": 3,
         "retention": 2,

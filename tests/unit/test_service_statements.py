@@ -76,10 +76,24 @@ def test_a_statement_says_how_sudo_and_sessions_end_and_who_gets_in_when_all_is_
     )
     assert newest(deployment)[1].pam_sudo, "hosts are told at once"
     offline = BreakGlass(authorities=(keys.ED25519,), account="breakglass")
+    deployment.clock.forward(seconds=1)
     deployment.compose(end_at_expiry=True, break_glass=offline)
-    deployment.clock.forward(minutes=6)
     _, found = newest(deployment)
     assert (found.pam_sudo, found.end_at_expiry, found.break_glass) == (True, True, offline)
+
+
+def test_a_process_that_is_configured_otherwise_says_so_once_and_is_not_answered(deployment):
+    before, _ = newest(deployment)
+    older = deployment.statements
+    deployment.clock.forward(seconds=1)
+    assert deployment.compose().statements.newest("blue") == before, "it says the same"
+    newer = deployment.compose(end_at_expiry=True).statements
+    told = newer.newest("blue")
+    assert told.version > before.version
+    assert [told, told] == [older.newest("blue"), newer.newest("blue")]
+    deployment.clock.forward(seconds=1)
+    deployment.keystore.out = True
+    assert deployment.compose().statements.newest("blue") == told, "none can be made"
 
 
 def test_an_authority_that_is_not_there_has_no_statement(deployment):

@@ -3,7 +3,7 @@
 import base64
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from tatu.core import krl, statement
@@ -55,7 +55,12 @@ class Statements:
     role_map: RoleMap
     settings: Settings
     deployment: str
+    _begun: datetime = field(init=False, repr=False)
     _building: dict[str, threading.Lock] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Know since when these settings hold."""
+        object.__setattr__(self, "_begun", self.clock())
 
     def newest(self, authority_id: str) -> Publication:
         """Return the newest statement: all that was revoked before this call is in its KRL.
@@ -127,9 +132,26 @@ class Statements:
     def _stands(self, found: Publication | None, revision: int, *, of_age: bool = False) -> bool:
         if found is None or found.revision != revision:
             return False
+        if not of_age and found.issued_at < self._begun and not self._says(found):
+            return False
         longest = found.expires_at - found.issued_at if of_age else self.settings.lifetime / 2
         # A clock that was set back must not keep a statement for longer.
         return abs(self.clock() - found.issued_at) < longest
+
+    def _says(self, found: Publication) -> bool:
+        """Whether a statement from before this process says what is configured now.
+
+        Later ones are not asked: while two processes differ they must not outdo one another.
+        """
+        said, wanted = statement.decode(found.statement), self.settings
+        return wanted == replace(
+            wanted,
+            end_at_expiry=said.end_at_expiry,
+            break_glass=said.break_glass,
+            freshness=said.freshness,
+            minimum_agent_version=said.minimum_agent_version,
+            lockdown=said.lockdown,
+        )
 
     def _build(self, authority_id: str) -> None:
         # The revision is read first: a change after it may be in, but is built once more.
