@@ -1,13 +1,147 @@
-"""The whole way, on a real host."""
+"""The whole way, on real hosts: from the boot of an instance to the end of access, as people and Tatu see it."""
+
+import json
+import time
+from uuid import uuid4
+
+import pytest
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDIhzM3uyAlG7s5mUkD7K2yyJ2JBT2M1dwHvzkG6hFvC mine"
+
+ENROLMENT = 3.0
+"""Seconds that an instance may take to enrol after sshd is up, on a machine that does little else."""
+
+USER_DATA = f"""\
+#cloud-config
+ssh_authorized_keys: ["{KEY}"]
+runcmd: [[touch, /var/lib/used]]
+"""
+"""A user's own, which would replace the vendordata's commands if it had any."""
 
 
-def test_access_begins_with_enrolment_and_ends_with_revocation(boot, project):
+def wait_until(holds, seconds=60):
+    until = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < until, "it took too long"
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture
+def build(fleet, boot, project):
+    """Boot an instance as the cloud does: by the drive that Nova makes, with nothing of Tatu's in the image."""
+
+    def one(drive=None, **options):
+        made = fleet.new(str(uuid4()), **options)
+        project.trust(made)
+        made.boot_drive(drive or project.instance(made, "db") | {"user_data": USER_DATA})
+        made.boot()
+        made.wait()
+        return made
+
+    return one
+
+
+@pytest.fixture
+def instance(build):
+    """An instance that enrolled by itself."""
+    made = build()
+    made.wait_until(lambda: enrolled_at(made), "it does not enrol")
+    return made
+
+
+def logged(host, unit, text):
+    """Return when a unit said so first, in seconds, or None."""
+    command = ["journalctl", "--boot", "--output=json", f"--unit={unit}", f"--grep={text}"]
+    lines = host.run(command, check=False).stdout.splitlines()
+    return int(json.loads(lines[0])["__REALTIME_TIMESTAMP"]) / 1e6 if lines else None
+
+
+def enrolled_at(host):
+    return logged(host, "tatu-agent", "enrolled as")
+
+
+def shown(project, host):
+    return project.admin.json("host", "show", host.name)
+
+
+def test_access_begins_at_boot_and_ends_everywhere_with_the_role(instance, project):
+    bob, mary = project.person("bob", "admin"), project.person("mary", "admin")
+    serial = bob.certify()["serial"]
+    mary.certify()
+    login = bob.ssh(instance, "admin", "id", "-un")
+    assert login.stdout == "admin\n", login.stderr + instance.journal("ssh")
+    before = wait_until(lambda: shown(project, instance)["krl_version"])
+    work = "while sudo -n true; do echo root; sleep 0.1; done; echo refused; sleep 600"
+    with (
+        project.session(bob.ssh_command(instance, "admin", work)) as session,
+        project.session(mary.ssh_command(instance, "admin", work)) as other,
+    ):
+        assert session.stdout.readline() == other.stdout.readline() == "root\n"
+        began = time.monotonic()
+        role = ("--user", bob.name, "--project", project.name, "admin")
+        project.admin.run("role", "remove", *role)
+        _, said = session.communicate(timeout=60)
+        assert time.monotonic() - began < 30
+        assert session.returncode == 255
+        assert "closed by remote host" in said
+        assert other.poll() is None, "a session by another certificate lives on"
+        other.kill()
+    refused = bob.ssh(instance, "admin", "true")
+    assert (refused.returncode, "Permission denied" in refused.stderr) == (255, True)
+    assert mary.ssh(instance, "admin", "sudo", "-n", "id", "-un").stdout == "root\n"
+    wait_until(lambda: shown(project, instance)["krl_version"] > before)
+
+    def told():
+        found = project.admin.json("login", "list", "--host", instance.name)
+        return {each["kind"] for each in found if each["serial"] == serial}
+
+    wait_until(lambda: told() >= {"accepted", "refused", "ended"})
+
+
+def test_an_instance_enrols_within_seconds_and_keeps_what_is_its_users(instance, project):
+    took = enrolled_at(instance) - logged(instance, "ssh", "Server listening")
+    assert took < 10 * ENROLMENT  # `make bench` measures it; here much else may run
+    wait_until((instance.root / "var/lib/used").exists)
+    assert KEY.split()[1] in instance.run(["cat", "/home/debian/.ssh/authorized_keys"]).stdout
+    keys = list((instance.root / "etc/ssh").glob("ssh_host_*_key"))
+    assert len(shown(project, instance)["host_keys"]) == len(keys) == 2
+    for key in keys:
+        certificate = instance.root / "etc/ssh/tatu" / f"{key.name}-cert.pub"
+        assert certificate.exists()
+
+
+def test_only_the_machine_that_enrolled_is_the_instance(instance, build, project):
+    thief = build(drive=on_drive(instance))
+    wait_until(lambda: shown(project, instance)["refused_at"])
+    assert enrolled_at(thief) is None
+    assert not (thief.root / "etc/ssh/sshd_config.d/00-tatu.conf").exists()
+
+    instance.cut_power()
+    copy = build(disk_of=instance)
+    copy.wait_until(lambda: enrolled_at(copy), "it does not enrol")
+    instance.boot()
+    instance.wait()
+    assert shown(project, copy)["host_keys"] != shown(project, instance)["host_keys"]
+    bob = project.person("bob", "member")
+    bob.certify()
+    for host in (instance, copy):
+        login = bob.ssh(host, "member", "id", "-un")
+        assert login.stdout == "member\n", login.stderr + host.journal("tatu-agent")
+
+
+def on_drive(host):
+    """Return what a host's drive says."""
+    folder = host.drive / "openstack/latest"
+    return {file.name: file.read_text() for file in folder.iterdir()}
+
+
+def test_an_operators_token_enrols_any_host(boot, project):
     host = boot("db-1")
     project.enrol(host)
     bob = project.person("bob", "member")
     serial = bob.certify()["serial"]
-    login = bob.ssh(host, "member", "id", "-un")
-    assert login.stdout == "member\n", login.stderr + host.journal("ssh")
+    assert bob.ssh(host, "member", "id", "-un").stdout == "member\n"
     bob.run("usercert", "revoke", serial, "--reason", "test")
     host.run(["tatu-agent", "sync"])
     refused = bob.ssh(host, "member", "true")

@@ -8,7 +8,7 @@ import subprocess
 from tests.lab.hosts import image, network
 from tests.lab.hosts.machine import Machine
 
-START = 300.0
+START = 600.0
 """Seconds until sshd greets: half a minute on a machine that does nothing else."""
 
 _KERNEL = "console=ttyS0 root=/dev/vda rw quiet systemd.show_status=1 net.ifnames=0"
