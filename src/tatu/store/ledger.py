@@ -74,7 +74,7 @@ class SqlLedger(Ledger):
         self.secrets = SqlSecrets(database)
         self.audit = SqlAudit(database)
         self.idempotency = SqlIdempotency(database)
-        self.limits = SqlLimits(database)
+        self.limits = SqlLimits(together)
         self.nonces = SqlNonces(database, together)
 
     @classmethod

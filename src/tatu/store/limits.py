@@ -11,8 +11,8 @@ from sqlalchemy import Connection, insert, select, update
 
 from tatu.core.errors import Conflict, TooMany
 from tatu.ports import Limits
-from tatu.store.database import Database
 from tatu.store.tables import limits as table
+from tatu.store.together import Together
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
@@ -37,8 +37,8 @@ class _Lease:
 class SqlLimits(Limits):
     """Counts in windows that begin at the same moment everywhere, in small leases."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, together: Together) -> None:
+        self._together = together
         self._lock = threading.Lock()
         self._leases: OrderedDict[str, _Lease] = OrderedDict()
         # A burst must share one lease: each request with its own would use the limit up at once.
@@ -106,9 +106,9 @@ class SqlLimits(Limits):
             return granted
 
         try:
-            return self._database.write(work)
+            return self._together.write(work)
         except Conflict:  # another process made the row meanwhile
-            return self._database.write(work)
+            return self._together.write(work)
 
 
 def _too_many(window: timedelta, left: timedelta) -> TooMany:
