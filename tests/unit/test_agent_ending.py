@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tatu.agent import accounts, ending, files, processes, sessions, spool
+from tatu.agent import accounts, doomed, ending, files, processes, sessions, spool
 from tatu.agent import statement as agent_statement
-from tatu.agent.ending import _Doomed
+from tatu.agent.doomed import Doomed
 from tatu.agent.keys import UserCertificate
 from tatu.agent.layout import Layout
 from tatu.agent.processes import NOBODY, Process
@@ -132,21 +132,21 @@ def machine(monkeypatch):
     return found
 
 
-def doomed(machine, *running, **which):
+def ended(machine, *running, **which):
     machine[:] = running
-    return _Doomed(**{"kept": frozenset(), **which}).running()
+    return Doomed(**{"kept": frozenset(), **which}).running()
 
 
 def test_all_of_a_session_ends_whoever_it_became(machine):
     root = replace(BOB, pid=300, uid=0)
     mapped = replace(BOB, pid=301, uid=100_000)
-    found = doomed(machine, BOB, root, mapped, EVE, ADMIN, SYSTEMD, sessions=frozenset({13}))
+    found = ended(machine, BOB, root, mapped, EVE, ADMIN, SYSTEMD, sessions=frozenset({13}))
     assert found == [BOB, root, mapped]
 
 
 def test_what_got_another_session_as_root_is_found_in_the_cgroup(machine):
     rewritten = replace(BOB, uid=0, login_uid=0, session=77)
-    found = doomed(machine, rewritten, EVE, cgroups=frozenset({SCOPE}))
+    found = ended(machine, rewritten, EVE, cgroups=frozenset({SCOPE}))
     assert found == [rewritten]
 
 
@@ -157,18 +157,18 @@ def test_what_goes_on_is_spared_wherever_it_stands(machine):
         "cgroups": frozenset({SCOPE}),
         "strays": frozenset({(14, 1001)}),
     }
-    assert doomed(machine, beside, **which) == []
+    assert ended(machine, beside, **which) == []
 
 
 def test_an_administrator_who_became_the_account_loses_that_alone(machine):
     became = replace(ADMIN, pid=300, uid=1001)
-    found = doomed(machine, ADMIN, became, strays=frozenset({(15, 1001)}))
+    found = ended(machine, ADMIN, became, strays=frozenset({(15, 1001)}))
     assert found == [became]
 
 
 def test_the_agent_does_not_end_itself_when_a_doomed_session_started_it(machine):
     own = replace(BOB, pid=os.getpid())
-    assert doomed(machine, own, BOB, sessions=frozenset({13})) == [BOB]
+    assert ended(machine, own, BOB, sessions=frozenset({13})) == [BOB]
 
 
 def test_strays_are_processes_of_managed_accounts_that_no_record_is_for(
@@ -184,18 +184,18 @@ def test_strays_are_processes_of_managed_accounts_that_no_record_is_for(
 
 
 def test_a_login_that_is_being_recorded_is_no_stray(layout, machine, monkeypatch):
-    recorded, ended = [], []
+    recorded, strays = [], []
     monkeypatch.setattr(accounts.Standing, "all", lambda _: ["root"])
     monkeypatch.setattr(ending, "_GRACE", 0)
     monkeypatch.setattr(sessions, "all", lambda _: recorded)
-    monkeypatch.setattr(ending, "_end", lambda which, _: ended.append(which.strays) or [])
+    monkeypatch.setattr(ending, "end", lambda which, _: strays.append(which.strays) or [])
     login, cron = replace(BOB, uid=0), replace(BOB, uid=0, session=90)
     machine[:] = [login, cron]
     monkeypatch.setattr(
         ending.time, "sleep", lambda _: recorded.append(session(number=login.session))
     )
     ending.end_strays(layout)
-    assert ended == [{(90, 0)}]
+    assert strays == [{(90, 0)}]
 
 
 def test_what_is_killed_is_stopped_first_so_that_nothing_is_started_meanwhile(
@@ -213,24 +213,24 @@ def test_what_is_killed_is_stopped_first_so_that_nothing_is_started_meanwhile(
 
     monkeypatch.setattr(Process, "send", send)
     machine[:] = [BOB, replace(BOB, pid=300), EVE]
-    assert ending._end(_Doomed(frozenset({14}), frozenset({13})), {}) == []
+    assert doomed.end(Doomed(frozenset({14}), frozenset({13})), {}) == []
     kinds = [number for _, number in sent]
     assert kinds == [signal.SIGSTOP] * 3 + [signal.SIGKILL] * 3
     assert machine == [EVE]
 
 
 def test_what_cannot_be_killed_is_told(machine, monkeypatch):
-    monkeypatch.setattr(ending, "_DEADLINE", 0.1)
+    monkeypatch.setattr(doomed, "_DEADLINE", 0.1)
     monkeypatch.setattr(Process, "send", lambda *_: None)
     machine[:] = [BOB]
-    assert ending._end(_Doomed(frozenset(), frozenset({13})), {}) == [BOB]
+    assert doomed.end(Doomed(frozenset(), frozenset({13})), {}) == [BOB]
 
 
 def test_a_cgroup_is_frozen_for_as_long_as_it_takes(tmp_path, monkeypatch):
-    monkeypatch.setattr(ending, "_CGROUPS", (tmp_path, tmp_path / "absent"))
+    monkeypatch.setattr(doomed, "_CGROUPS", (tmp_path, tmp_path / "absent"))
     switch = tmp_path / SCOPE[1:] / "cgroup.freeze"
     switch.parent.mkdir(parents=True)
-    with ending._frozen({SCOPE}):
+    with doomed._frozen({SCOPE}):
         assert switch.read_text() == "1"
     assert switch.read_text() == "0"
 

@@ -8,18 +8,15 @@ a double fork change none of it. A process of a managed account that is in no re
 
 from __future__ import annotations
 
-import os
 import pwd
 import re
-import signal
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 
 from tatu.agent import accounts, files, processes, sessions, signatures, spool
+from tatu.agent.doomed import Doomed, end
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
 from tatu.agent.processes import NOBODY, Process
@@ -27,15 +24,10 @@ from tatu.agent.sessions import Session
 from tatu.agent.state import State, floored
 from tatu.agent.statement import Statement
 
-_GRACE = 1.0
+_GRACE = 2.0
 """Seconds that a login may take from getting its audit session to being recorded."""
-_DEADLINE = 10.0
-_PAUSE = 0.02
 _MAX_TOLD = 2**20
-_CGROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
 _SCOPE = re.compile(r"/(?!.*\.\./).*/session-\w+\.scope")
-_PTS = 136
-"""The major number of the devices in /dev/pts."""
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _CLOSED = "closed"
 _SHOWN = 10
@@ -114,41 +106,14 @@ def reason(
 
 def _had_root(layout: Layout, session: Session, newest: Statement) -> bool:
     """Say whether a session became root: by a check that passed, or where sudo asks nobody."""
-    unasked = session.account in newest.sudo and not newest.pam_sudo
+    offline = newest.break_glass is not None and session.account == newest.break_glass.account
+    unasked = offline or (session.account in newest.sudo and not newest.pam_sudo)
     return unasked or _root_mark(layout, session).exists()
 
 
 def _root_mark(layout: Layout, session: Session) -> Path:
     """Return what the check of sudo leaves when it lets a session become root."""
     return layout.run / "root" / str(session.id)
-
-
-@dataclass(frozen=True)
-class _Doomed:
-    """Which processes end: those of sessions, of their cgroups, and strays; never those kept.
-
-    A stray goes by its session and its uid: an administrator's `su` shares the session with what
-    is the administrator's.
-    """
-
-    kept: frozenset[int]
-    sessions: frozenset[int] = frozenset()
-    cgroups: frozenset[str] = frozenset()
-    strays: frozenset[tuple[int, int]] = frozenset()
-
-    def running(self) -> list[Process]:
-        """Return those that run; the agent is not among them, whoever started it."""
-        return [
-            process
-            for process in processes.running()
-            if process.session not in self.kept
-            and process.pid != os.getpid()
-            and (
-                process.session in self.sessions
-                or process.cgroup in self.cgroups
-                or (process.session, process.uid) in self.strays
-            )
-        ]
 
 
 def _end_sessions(records: Collection[Session], reasons: dict[int, str]) -> list[Process]:
@@ -158,7 +123,7 @@ def _end_sessions(records: Collection[Session], reasons: dict[int, str]) -> list
     running = {(process.pid, process.started): process for process in processes.running()}
     ended = [session for session in records if session.id in reasons]
     monitors = [running.get((session.monitor, session.started)) for session in ended]
-    doomed = _Doomed(
+    doomed = Doomed(
         kept=frozenset(session.id for session in records if session.id not in reasons),
         sessions=frozenset(reasons),
         # who became root may have got another audit session, but logind's scope stays
@@ -166,7 +131,7 @@ def _end_sessions(records: Collection[Session], reasons: dict[int, str]) -> list
             monitor.cgroup for monitor in monitors if monitor and _SCOPE.fullmatch(monitor.cgroup)
         ),
     )
-    return _end(doomed, reasons)
+    return end(doomed, reasons)
 
 
 def end_strays(layout: Layout) -> list[Process]:
@@ -180,8 +145,8 @@ def end_strays(layout: Layout) -> list[Process]:
         return []
     time.sleep(_GRACE)
     kept = frozenset(session.id for session in sessions.all(layout))
-    doomed = _Doomed(kept=kept, strays=first & _strays(layout, uids))
-    return _end(doomed, {number: "it has no certificate" for number, _ in doomed.strays})
+    doomed = Doomed(kept=kept, strays=first & _strays(layout, uids))
+    return end(doomed, {number: "it has no certificate" for number, _ in doomed.strays})
 
 
 def _strays(layout: Layout, uids: Collection[int]) -> frozenset[tuple[int, int]]:
@@ -192,59 +157,6 @@ def _strays(layout: Layout, uids: Collection[int]) -> frozenset[tuple[int, int]]
         if process.session not in recorded
         and (process.uid in uids or (process.login_uid in uids and process.session != NOBODY))
     )
-
-
-def _end(doomed: _Doomed, reasons: dict[int, str]) -> list[Process]:
-    """Tell the users, and kill until nothing is left; return what is left at the deadline."""
-    _tell_users(doomed.running(), reasons)
-    deadline = time.monotonic() + _DEADLINE
-    stopped: set[Process] = set()
-    with _frozen(doomed.cgroups):
-        while True:
-            found = doomed.running()
-            if not found or time.monotonic() > deadline:
-                return found
-            new = set(found) - stopped
-            # All are stopped before any is killed: one that is left would start others
-            for process in new:
-                process.send(signal.SIGSTOP)
-            stopped |= new
-            if not new or time.monotonic() > deadline - _DEADLINE / 2:
-                for process in found:
-                    process.send(signal.SIGKILL)
-                time.sleep(_PAUSE)
-
-
-@contextmanager
-def _frozen(cgroups: Collection[str]) -> Iterator[None]:
-    """Let nothing in the cgroups run meanwhile, where there is a freezer (cgroup v2)."""
-    switches = [
-        folder / cgroup.lstrip("/") / "cgroup.freeze" for folder in _CGROUPS for cgroup in cgroups
-    ]
-    try:
-        for switch in switches:
-            with suppress(OSError):
-                switch.write_text("1")
-        yield
-    finally:
-        for switch in switches:
-            with suppress(OSError):
-                switch.write_text("0")
-
-
-def _tell_users(doomed: Collection[Process], reasons: dict[int, str]) -> None:
-    """Say on their terminals why sessions end; one that takes no more is not waited for."""
-    told = {process.terminal: reasons.get(process.session) for process in doomed}
-    for terminal, why in told.items():
-        if why is None or os.major(terminal) != _PTS:
-            continue
-        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
-        with suppress(OSError):
-            opened = os.open(f"/dev/pts/{os.minor(terminal)}", flags)
-            try:
-                os.write(opened, f"\r\nTatu ends this session: {why}.\r\n".encode())
-            finally:
-                os.close(opened)
 
 
 def _tell_begun(layout: Layout, records: Collection[Session]) -> None:
