@@ -1,5 +1,6 @@
 """A running server, somebody with a home and an ssh-agent, and a host with sshd: all on loopback."""
 
+import hashlib
 import json
 import os
 import socket
@@ -12,7 +13,7 @@ from pathlib import Path
 from tatu.bootstrap import now, open_ledger
 from tatu.client.signing import FileKey
 from tatu.config import load
-from tatu.core import enrolment
+from tatu.core import enrolment, hostrequest
 from tatu.core.audit import SYSTEM, Event
 from tatu.core.enrolment import EnrolmentToken
 from tatu.core.identity import Role
@@ -201,6 +202,36 @@ def enrol(server, token_text, host_key):
         facts = json.loads(json.load(answer)["answer"])
     Path(f"{host_key}-cert.pub").write_text(facts["certificates"][0] + "\n")
     return facts
+
+
+def tell(server, host, host_key, what, value):
+    """Tell Tatu something as an enrolled host does: by a request that its key signs."""
+    key = FileKey(path=Path(host_key))
+    with urllib.request.urlopen(f"{server.url}/v2") as answer:
+        deployment = json.load(answer)["deployment"]
+    method, rest = what.split()
+    path, body = f"/v2/authorities/{PROJECT}/hosts/{host}/{rest}", json.dumps(value).encode()
+    time_, nonce = now().replace(microsecond=0), os.urandom(16).hex()
+    message = hostrequest.message(
+        deployment=deployment,
+        authority=PROJECT,
+        host=host,
+        method=method,
+        path=path,
+        body_digest=hashlib.sha256(body).hexdigest(),
+        time=time_,
+        nonce=nonce,
+    )
+    headers = {
+        "Content-Type": "application/json",
+        "Tatu-Host": f"{PROJECT}/{host}",
+        "Tatu-Time": time_.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "Tatu-Nonce": nonce,
+        "Tatu-Signature": "".join(key.sign(Namespace.HOST, message).splitlines()[1:-1]),
+    }
+    request = urllib.request.Request(f"{server.url}{path}", body, headers, method=method)
+    with urllib.request.urlopen(request) as answer:
+        return answer.read()
 
 
 class Sshd:

@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 import yaml
 
-from tests.e2e.cli_lab import TATU, Agent, Person, Server, Sshd, enrol, make_key
+from tests.e2e.cli_lab import PROJECT, TATU, Agent, Person, Server, Sshd, enrol, make_key, tell
 
 pytestmark = pytest.mark.slow
 
@@ -188,6 +188,55 @@ def test_host_keys_that_are_made_here_are_certified_beside_them(alice, tmp_path)
     listed = alice.json("hostcert", "list", "--host", "built-1")
     assert [found["serial"] for found in listed] == [made["serial"]]
     alice.run("host", "delete", "built-1")
+
+
+def test_what_a_host_tells_is_shown_and_who_has_not_told_is_named(alice, server, tmp_path):
+    key = make_key(tmp_path / "ssh_host_ed25519_key")
+    alice.json("hostcert", "create", "told-1", "--key", key)
+    mine = alice.json("usercert", "create")
+    serial = mine["serial"]
+    waiting = ("usercert", "revoke", serial, "--no-block", "--wait", "--timeout", "1s")
+    revoked = alice.run(*waiting, "-f", "json", status=1)
+    assert "told-1" in revoked.stderr.splitlines()[-1]
+    assert re.search(r"^refused on 0/[1-9]+ hosts in 1\.[0-9] s$", revoked.stderr, re.MULTILINE)
+    assert json.loads(revoked.stdout)["revoked"] == [str(serial)]
+    with urllib.request.urlopen(f"{server.url}/v2/authorities/{PROJECT}/statement") as answer:
+        stated = json.loads(json.load(answer)["statement"])
+    receipt = {name: stated[name] for name in ("krl_version", "krl_digest")}
+    at = stated["issued"]
+    receipt |= {"statement_version": stated["version"], "at": at}
+    tell(server, "told-1", key, "PUT receipt", receipt)
+    certificate = {name: mine[name] for name in ("serial", "key_id", "subject_key")}
+    certificate["signature_key"] = mine["signature_key"]
+    opened = {"account": "admin", "source": "192.0.2.9", **certificate}
+    session = {"id": 3, "since": at, **opened}
+    finding = {"level": "warning", "about": "keys", "detail": "a key of root's"}
+    facts = {"agent_version": "1.0", "openssh": "9.2", "os": "Debian"}
+    report = {**facts, "findings": [finding], "sessions": [session]}
+    tell(server, "told-1", key, "PUT report", report)
+    event = {"id": "1", "at": "2026-01-01T00:00:00Z", "kind": "accepted", **opened}
+    forged = event | {"id": "2", "serial": 999}
+    tell(server, "told-1", key, "POST logins", {"events": [event, forged], "lost": 4})
+    shown = alice.json("host", "show", "told-1")
+    assert (shown["krl_version"], shown["sessions"], shown["agent_version"]) == (
+        stated["krl_version"],
+        1,
+        "1.0",
+    )
+    assert shown["findings"] == ["warning: keys: a key of root's"]
+    (found,) = alice.json("host", "sessions", "told-1")
+    assert (found["user_name"], found["serial"], found["source"]) == ("alice", serial, "192.0.2.9")
+    listed = alice.json("login", "list", "--host", "told-1")
+    assert [(each["kind"], each["user_name"], each["alarm"]) for each in listed] == [
+        ("lost", "", ""),
+        ("accepted", "", "unknown serial"),
+        ("accepted", "alice", ""),
+    ]
+    asked = ("--after", "2025-12-31T00:00:00Z", "--account", "admin", "--limit", "1")
+    (found,) = alice.json("login", "list", *asked, "--alarm", "--all-projects")
+    assert (found["serial"], found["authority"]) == (999, PROJECT)
+    alice.run("login", "list", "--after", "yesterday", status=2)
+    alice.run("host", "delete", "told-1")
 
 
 def test_a_blocked_key_is_listed_and_certified_again_once_it_is_cleared(alice, tmp_path):
