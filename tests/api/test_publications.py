@@ -147,3 +147,20 @@ def test_an_authority_that_is_not_there_has_nothing(deployment, what):
 
 def test_a_version_that_never_was_is_not_there(deployment):
     assert deployment.call("GET", f"{KRL}/1").status_code == 404
+
+
+def test_a_fleet_that_fetches_a_krl_reads_it_once_and_each_version_is_its_own(
+    deployment, revoke, monkeypatch
+):
+    publications = deployment.parts.ledger.publications
+    read, krls = [], publications.krl
+    monkeypatch.setattr(publications, "krl", lambda *asked: read.append(asked[1]) or krls(*asked))
+    versions = [int(deployment.call("GET", KRL).headers["ETag"].strip('"'))]
+    revoke()
+    versions.append(int(deployment.call("GET", KRL).headers["ETag"].strip('"')))
+    read.clear()
+    for version in (*versions * 2, versions[1], versions[1]):
+        served = deployment.call("GET", f"{KRL}/{version}").content
+        assert version == krl.decode(served).version
+    assert read == versions * 2
+    assert deployment.call("GET", f"{KRL}/1").status_code == 404

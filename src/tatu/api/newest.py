@@ -19,6 +19,8 @@ UNASKED = 0.25
 """Seconds for which another process's revocation may go unseen; this process's own never does."""
 
 _MAX = 4096
+_MAX_KEPT = 16_384
+"""Bytes of a KRL that is kept: the ledger gives larger ones quickly, for what they are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +52,7 @@ class Newest:
         self._api_endpoint = api_endpoint
         self._ticks = ticks
         self._known: dict[str, Known] = {}
+        self._krls: dict[str, tuple[int, bytes]] = {}
         self._changes = 0
 
     def get(self, authority: str) -> Known:
@@ -64,6 +67,21 @@ class Newest:
                 return self._keep(authority, known.publication, ticks, known.body, changes)
         publication = self._statements.newest(authority)
         return self._keep(authority, publication, ticks, self._body(publication), changes)
+
+    def krl(self, authority: str, version: int) -> bytes:
+        """Return a KRL, which its version names for ever. Raises as `Statements.krl`.
+
+        A whole fleet fetches the newest within a second or two.
+        """
+        kept = self._krls.get(authority)
+        if kept is not None and kept[0] == version:
+            return kept[1]
+        found = self._statements.krl(authority, version)
+        if len(found) <= _MAX_KEPT:
+            if len(self._krls) >= _MAX:
+                self._krls.clear()
+            self._krls[authority] = version, found
+        return found
 
     def forget(self) -> None:
         """Ask again at the next request: something was changed by this process."""

@@ -47,11 +47,11 @@ def newest_krl(call: Call, authority: Id) -> bytes:
     known = call.shared.newest.get(authority)
     if is_known(call, known.krl_etag, _SHORT):
         return b""
-    return call.parts.statements.krl(authority, known.publication.krl_version)
+    return call.shared.newest.krl(authority, known.publication.krl_version)
 
 
 @operation(public=True, media=OCTETS)
 def krl(call: Call, authority: Id, version: Serial) -> bytes:
     """Return the KRL of a version: these bytes for ever."""
-    found = call.parts.statements.krl(authority, version)
+    found = call.shared.newest.krl(authority, version)
     return b"" if is_known(call, f'"{version}"', FOR_EVER) else found
