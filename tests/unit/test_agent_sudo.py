@@ -4,6 +4,8 @@ import base64
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tatu.agent import forwarded, keys, pam, sudo
+from tatu.agent import forwarded, keys, pam, spool, sudo
 from tatu.agent import statement as agent_statement
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
@@ -205,6 +207,36 @@ def test_a_process_is_asked_for_its_session_and_its_agent():
     assert found == Question("admin", "member", session, expected)
     with pytest.raises(AgentError):
         Question.of(2**22 + 1, environment)
+
+
+RUN = """\
+import os, sys
+from tatu.agent import sudo
+print(sudo.main(sys.argv[1:]), os.getsid(0) == os.getpid())
+"""
+
+
+def test_no_terminal_of_the_users_can_stop_the_check(layout):
+    """It would hold the spool's lock, and the agent wait for it."""
+    ran = [sys.executable, "-c", RUN, layout.root, "tatu"]
+    done = subprocess.run(
+        ran, env={"PAM_USER": "admin"}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("Tatu refuses sudo: ")
+    assert done.stdout.endswith("\n1 True\n")
+
+
+def test_a_refusal_is_kept_for_tatu_with_its_reason(layout, monkeypatch):
+    monkeypatch.setenv("PAM_USER", "admin")
+    sudo._tell(layout, NOW, a_session(), "no agent")
+    sudo._tell(layout, NOW, None, None)
+    first, second = spool.batch(layout, 9).events
+    assert (first["kind"], first["detail"], first["serial"]) == ("sudo-refused", "no agent", 7)
+    assert (second["kind"], second["account"], "serial" in second) == (
+        "sudo-accepted",
+        "admin",
+        False,
+    )
 
 
 # --- the challenge

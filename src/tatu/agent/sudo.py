@@ -17,6 +17,7 @@ import sys
 import syslog
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -99,6 +100,9 @@ class Question:
 def main(arguments: list[str]) -> int:
     """Answer sudo's question: 0 if it was proven, 1 if not, with a line that says why."""
     signal.alarm(_AT_MOST)  # the last resort: PAM refuses when this process is killed
+    with suppress(PermissionError):  # PAM has done so
+        # Stopped at the right moment from the user's terminal, it would hold the spool's lock
+        os.setsid()
     root, group = Path(arguments[0]), arguments[1]
     layout = Layout(root, root / "etc/ssh/sshd_config", "/usr/sbin/sshd", group, "")
     now = datetime.now(timezone.utc)
@@ -110,8 +114,6 @@ def main(arguments: list[str]) -> int:
         _note_root(layout, session)
     except (AgentError, OSError) as error:
         why = str(error)
-    except KeyboardInterrupt:
-        why = "it was interrupted"
     _tell(layout, now, session, why)
     if why is None:
         return 0

@@ -28,7 +28,7 @@ MAX_REQUEST = 32 * 2**10
 _MAX_REQUESTS = 16
 _MAX_CONNECTIONS = 8
 _CONNECTION_SECONDS = 30.0
-_CONFIRM_SECONDS = 10  # the host waits no longer
+_CONFIRM_SECONDS = 8  # the host waits no longer
 _LOOK_SECONDS = 1.0
 
 
