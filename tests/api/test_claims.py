@@ -370,6 +370,18 @@ def test_a_host_that_cries_wolf_fills_neither_the_chain_nor_other_hosts_place(de
     assert len(audited(deployment, "login.mismatch")) == 11
 
 
+def test_a_host_tells_of_logins_so_often_and_another_one_as_often(template, tmp_path):
+    with deployed(template, tmp_path, logins_host=2) as made:
+        host, other = SigningHost(made), SigningHost(made, "db-2")
+        for number in range(2):
+            tell(host, login(made, id=str(number)))
+        assert host.call("POST", "logins", {"events": []}).status_code == 429
+        tell(other, login(made))
+        assert host.call("PUT", "report", report()).status_code == 204
+        made.clock.move(minutes=1)
+        tell(host, login(made, id="2"))
+
+
 def test_events_that_were_lost_are_counted_once(deployment, host):
     event = login(deployment, deployment.issue())
     for _ in range(2):

@@ -1,6 +1,6 @@
 """Who logged in where, as hosts tell it."""
 
-from tatu.api import paging, shown, told
+from tatu.api import limits, paging, shown, told
 from tatu.api.operation import Call, operation
 from tatu.api.schemas import (
     HostId,
@@ -20,6 +20,8 @@ OTHERS = "tatu:logins:list_project"
 @operation(by_host=True)
 def take(call: Call, authority: Id, host: HostId, body: LoginsRequest) -> LoginsTaken:
     """Take what happened on a host."""
+    rate = call.parts.settings.rates.logins_host
+    limits.take(call.parts, "logins-host", rate, authority, host)
     stored = call.parts.logins.take(
         call.host_caller.host,
         [

@@ -73,9 +73,9 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class LiveSession:
-    """A session that was open when the host reported."""
+    """A session that was open when the host reported; `id` is its audit session's."""
 
-    id: str
+    id: int
     account: str
     certificate: ClaimedCertificate
     since: datetime
