@@ -9,39 +9,39 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tools import zipapp
 
-from tatu.core.certificate import CertificateType
-from tatu.core.keys import PublicKey
-from tests.fakes.tatu_server import FakeTatu, Key, certify
-from tests.lab.hosts.fleet import GATEWAY
-from tests.lab.openstack.venv import ROOT
+from tests.fakes.tatu_server import Key
+from tests.hosts.obeying import Obeying
 
-_SHOWN = "permit-port-forwarding", "permit-pty"
+ACCOUNTS = {"admin": ("admin",), "member": ("member",)}
 
 
 class Machine:
-    """A host that obeys an authority of the test's, and people who have certificates of it."""
+    """A host, and people whose certificates the authority made that it obeys."""
 
-    def __init__(self, fleet, tatu, folder):
-        self.fleet = fleet
-        self.tatu = tatu
-        self.folder = folder
+    def __init__(self, obeying):
+        self.obeying = obeying
+        self.fleet = obeying.fleet
+        self.host = obeying.host
+        self.tatu = obeying.tatu
         self.serials = itertools.count(1)
         self.names = itertools.count(10_000)
-        self.host = fleet.host(tatu.host)
-        zipapp.build(ROOT / "src/tatu/agent", folder / "tatu-agent")
-        self.host.write("/usr/sbin/tatu-agent", (folder / "tatu-agent").read_bytes(), 0o755)
-        command = ["tatu-agent", "enrol", "--token-file", "-", "--insecure-http"]
-        self.host.run(command, input=tatu.token)
 
     def person(self, *principals, **changes):
-        return Person(self, next(self.serials), principals, changes)
+        """Return somebody who has a certificate of their own, by one key for all."""
+        serial = next(self.serials)
+        usual = {
+            "serial": serial,
+            "key_id": f"user_{serial}",
+            "extensions": {"permit-port-forwarding": "", "permit-pty": ""},
+        }
+        certificate = self.obeying.certified(*principals, **{**usual, **changes})
+        return Person(self, serial, certificate)
 
     def publish(self, **changes):
         """Have the host obey what the authority says now; return what the agent says."""
-        self.tatu.publish(**{"sudo": ("admin",), **changes})
-        return self.host.run(["tatu-agent", "sync"]).stdout
+        self.tatu.publish(**{"accounts": ACCOUNTS, "sudo": ("admin",), **changes})
+        return self.obeying.sync().stdout
 
     def revoke(self, person):
         self.tatu.revoked |= {person.serial}
@@ -50,7 +50,7 @@ class Machine:
     def collect(self):
         """Have the host read what sshd logged."""
         lines = (
-            "import sys; sys.path.insert(0, '/usr/sbin/tatu-agent')",
+            "import sys; sys.path.insert(0, '/usr/local/sbin/tatu-agent')",
             "from pathlib import Path; from tatu.agent import logins; from tatu.agent.layout import Layout",
             "root = Path('/'); logins.collect(Layout(root, root / 'etc/ssh/sshd_config', '', 'tatu', ''))",
         )
@@ -88,33 +88,16 @@ class Machine:
 
 
 class Person:
-    """Somebody with a key and a certificate."""
+    """Somebody with a certificate."""
 
-    def __init__(self, machine, serial, principals, changes):
+    def __init__(self, machine, serial, certificate):
         self.machine = machine
         self.serial = serial
-        self.key = machine.folder / f"key-{serial}"
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
-        line = " ".join(self.key.with_suffix(".pub").read_text().split()[:2])
-        usual = {
-            "type": CertificateType.USER,
-            "serial": serial,
-            "key_id": f"user_{serial}",
-            "extensions": dict.fromkeys(_SHOWN, b""),
-        }
-        made = certify(
-            machine.tatu.user_key, PublicKey.parse(line), principals, **{**usual, **changes}
-        )
-        self.certificate = machine.folder / f"key-{serial}-cert.pub"
-        self.certificate.write_text(made.line + "\n")
+        self.certificate = certificate
 
     def command(self, account, *command, options=()):
-        known = f"UserKnownHostsFile={self.machine.folder}/known"
-        return [
-            *("ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"),
-            *("-o", known, "-o", "StrictHostKeyChecking=accept-new", "-i", self.key, *options),
-            *(f"{account}@{self.machine.host.address}", *command),
-        ]
+        ssh, *rest = self.machine.obeying.ssh(account, self.certificate, *command)
+        return [ssh, *options, *rest]
 
     def run(self, account, *command, check=True, options=()):
         done = self.machine.fleet.run(
@@ -159,13 +142,10 @@ def _kept(fleet, command):
 
 @pytest.fixture(scope="module")
 def machine(fleet, tmp_path_factory):
-    accounts = {"member": ("member",), "admin": ("admin",)}
-    with fleet.inside():
-        tatu = FakeTatu(host="sessions", address=GATEWAY, accounts=accounts)
-    machine = Machine(fleet, tatu, tmp_path_factory.mktemp("sessions"))
-    yield machine
-    fleet.remove(machine.host)
-    tatu.close()
+    folder = tmp_path_factory.mktemp("sessions")
+    with Obeying.start(fleet, "sessions", folder, accounts=ACCOUNTS) as obeying:
+        yield Machine(obeying)
+        fleet.remove(obeying.host)
 
 
 _DETACHED = {
@@ -219,7 +199,7 @@ def test_port_forwards_end_with_their_session(machine):
 
 def test_a_shared_connection_ends_with_all_sessions_in_it(machine):
     bob = machine.person("member")
-    master = ["-o", f"ControlPath={machine.folder}/control-%C"]
+    master = ["-o", f"ControlPath={machine.obeying.key.parent}/control-%C"]
     names = machine.name(), machine.name()
     with contextlib.ExitStack() as stack:
         for name in names:
@@ -371,7 +351,7 @@ def test_logins_of_all_outcomes_are_kept_to_be_told(machine):
 
 def test_administrators_log_in_whatever_is_wrong_with_the_hook(machine):
     host, bob = machine.host, machine.person("member")
-    public = bob.key.with_suffix(".pub").read_text()
+    public = machine.obeying.key.with_suffix(".pub").read_text()
     host.run(["sh", "-c", "mkdir -p /root/.ssh && cat >/root/.ssh/authorized_keys"], input=public)
     host.run(["mv", "/usr/lib/tatu-agent/session", "/usr/lib/tatu-agent/away"])
     try:
