@@ -27,7 +27,7 @@ from tatu.agent import (
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
 from tatu.agent.sshd import Wanted
-from tatu.agent.state import MAX_KRL, State, Store
+from tatu.agent.state import MAX_KRL, State, Store, krl_digest
 from tatu.agent.statement import Statement
 
 _MARK = b"# Written by tatu-agent; what is changed here is written again.\n"
@@ -102,13 +102,30 @@ def read_at_start(layout: Layout, state: State, now: datetime) -> tuple[Wanted, 
 def admit(layout: Layout, newest: Statement, now: datetime) -> None:
     """Write who may log in to which account by a statement of this age.
 
-    A missing or empty file lets nobody in. Needs neither the server nor the list.
+    A missing or empty file lets nobody in. Needs neither the server nor the list, but as long as
+    another list is in place nobody gains: theirs may be among the certificates it lacks.
     """
     made.folder(layout, layout.principals)
     wanted = _principals(layout, newest, now)
     close(layout, but=wanted)
+    if not _is_listed(layout, newest):
+        wanted = {path: _without_gain(path, data) for path, data in wanted.items()}
     for path, data in wanted.items():
         place.put(layout, path, data)
+
+
+def _without_gain(path: Path, data: bytes) -> bytes:
+    """Return of a file's new lines those that it has already."""
+    known = {_MARK, *(files.read(path, place.MAX_FILE) or b"").splitlines(keepends=True)}
+    return b"".join(line for line in data.splitlines(keepends=True) if line in known)
+
+
+def _is_listed(layout: Layout, newest: Statement) -> bool:
+    """Say whether sshd reads the list that the statement names."""
+    try:
+        return krl_digest(files.read(layout.krl, MAX_KRL) or b"") == newest.krl_digest
+    except AgentError:
+        return False
 
 
 def close(layout: Layout, but: Collection[Path] = ()) -> None:
