@@ -1,7 +1,5 @@
 """Accounts, sudo and sshd by the statement, on a real host (security.md S5, S13, S16)."""
 
-import time
-
 import pytest
 
 from tests.hosts.obeying import Obeying
@@ -128,15 +126,6 @@ def test_managed_accounts_run_nothing_without_a_login(obeying):
     obeying.sync()
     for path in ("/var/spool/cron/crontabs/member", "/var/lib/systemd/linger/member"):
         assert obeying.host.run(["test", "-e", path], check=False).returncode == 1
-
-
-def test_a_login_takes_no_longer_without_a_manager_of_its_own(obeying):
-    say(obeying, "admin", "member")
-    member = obeying.certified("member")
-    obeying.login("member", member, "true")
-    begun = time.monotonic()
-    assert obeying.login("member", member, "true").returncode == 0
-    assert time.monotonic() - begun < 10, "logind waited for the manager"
 
 
 def test_a_configuration_that_ends_sshd_is_taken_back(obeying):
