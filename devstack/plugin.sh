@@ -10,7 +10,6 @@ TATU_CONF=$TATU_CONF_DIR/tatu.conf
 TATU_CLOUD_CONF=$TATU_CONF_DIR/openstack.conf
 TATU_NOVA_CONF=$TATU_CONF_DIR/nova-vendordata.conf
 TATU_STATIC_VENDORDATA=$TATU_CONF_DIR/vendordata.json
-TATU_AGENT=${TATU_DATA_DIR}-agent/tatu-agent
 TATU_BIN_DIR=$(get_python_exec_prefix)
 
 if is_service_enabled tls-proxy; then
@@ -144,32 +143,13 @@ function configure_tatu_nova {
 
 # init_tatu() - A new ledger, and what instances are given
 function init_tatu {
-    local account accounts=()
     sudo rm -rf "$TATU_DATA_DIR" # marks of an older ledger, too: a new one has none of its serials
     sudo install -d -m 0700 -o "$STACK_USER" "$TATU_DATA_DIR"
     [[ $(trueorfalse False TATU_USE_DATABASE) == False ]] || recreate_database tatu
     is_tatu_on_barbican || [[ -e $TATU_CONF_DIR/kek ]] || tatu_run tatu-manage keystore new-key "$TATU_CONF_DIR/kek"
     tatu_run tatu-manage db sync
 
-    sudo install -d -m 0755 -o "$STACK_USER" "$(dirname "$TATU_AGENT")"
-    PYTHONPATH="$TATU_DIR/src" python3 -m tatu.agentfile "$TATU_AGENT"
-    for account in $TATU_ACCOUNTS; do
-        accounts+=(--account "$account")
-    done
-    tatu_run tatu-manage vendordata static --agent-url "http://$SERVICE_HOST/tatu-agent" --agent "$TATU_AGENT" "${accounts[@]}" \
-        >"$TATU_STATIC_VENDORDATA"
-}
-
-# serve_tatu_agent() - Put the agent where instances fetch it; they run it only if it is the one they were told of
-function serve_tatu_agent {
-    sudo tee "$(apache_site_config_for tatu-agent)" >/dev/null <<EOF
-Alias /tatu-agent $TATU_AGENT
-<Directory $(dirname "$TATU_AGENT")>
-    Require all granted
-</Directory>
-EOF
-    enable_apache_site tatu-agent
-    restart_apache_server
+    tatu_run tatu-manage vendordata static >"$TATU_STATIC_VENDORDATA"
 }
 
 # start_tatu() - Start what is enabled, and wait until it serves
@@ -195,10 +175,8 @@ function stop_tatu {
 
 # cleanup_tatu() - Remove what was written outside of DevStack's folders
 function cleanup_tatu {
-    disable_apache_site tatu-agent
-    sudo rm -f "$(apache_site_config_for tatu-agent)"
     sudo rm -f "$(dirname "$NOVA_CONF")/policy.d/tatu.yaml" "$(dirname "$NEUTRON_CONF")/policy.d/tatu.yaml"
-    sudo rm -rf "$TATU_CONF_DIR" "$TATU_DATA_DIR" "$(dirname "$TATU_AGENT")"
+    sudo rm -rf "$TATU_CONF_DIR" "$TATU_DATA_DIR"
 }
 
 if is_service_enabled tatu; then
@@ -225,7 +203,6 @@ if is_service_enabled tatu; then
         ;;
     "stack extra")
         echo_summary "Starting Tatu"
-        serve_tatu_agent
         start_tatu
         ;;
     "stack test-config")

@@ -1,5 +1,6 @@
 """An instance in a mount namespace: its own accounts, files and stock sshd; it needs root, and leaves nothing."""
 
+import contextlib
 import email
 import http.server
 import os
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 from tests.lab.server import free_port
 
@@ -24,7 +26,8 @@ for name in passwd group shadow gshadow login.defs default skel security pam.d l
 done
 mount --bind /run/etc /etc
 cd /
-for folder in /home /usr/local/sbin /var/lib /var/log; do
+mkdir -p /usr/lib/tatu-agent
+for folder in /home /usr/lib/tatu-agent /var/lib /var/log; do
     mount -t tmpfs -o mode=0755 tmpfs "$folder"
 done
 printf '%s: files\\n' passwd group shadow hosts >/etc/nsswitch.conf
@@ -75,6 +78,10 @@ class Instance:
     def stop(self):
         self._sshd.terminate()
         self._sshd.wait(START)
+        with contextlib.suppress(
+            OSError
+        ):  # another instance is mounted over it, or an agent is there
+            Path("/usr/lib/tatu-agent").rmdir()
         self._web.stop()
 
     def _wait(self):

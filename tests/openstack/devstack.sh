@@ -16,10 +16,6 @@ is_service_enabled() { [[ ,${ENABLED_SERVICES// /,}, == *,$1,* ]]; }
 get_python_exec_prefix() { dirname "$PYTHON"; }
 async_wait() { echo "waited for $1" >>"$FAKE/calls"; }
 setup_develop() { echo "installed $*" >>"$FAKE/calls"; }
-restart_apache_server() { echo "restarted apache" >>"$FAKE/calls"; }
-enable_apache_site() { echo "enabled $1" >>"$FAKE/calls"; }
-disable_apache_site() { echo "disabled $1" >>"$FAKE/calls"; }
-apache_site_config_for() { echo "$FAKE/$1.apache"; }
 get_transport_url() { echo "$TRANSPORT_URL"; }
 iniset_rpc_backend() { iniset "$2" "$3" transport_url "$(get_transport_url)"; }
 

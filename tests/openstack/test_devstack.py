@@ -155,7 +155,6 @@ def test_stack_serves_and_configures_the_others_and_clean_leaves_nothing(devstac
         assert (folder / "policy.yaml").is_file()
     for file in ("tatu.conf", "openstack.conf", "nova-vendordata.conf"):
         assert stat.S_IMODE((here.folder / "etc" / file).stat().st_mode) == 0o600
-    assert (here.folder / "tatu-agent.apache").read_text().split()[2].endswith("agent/tatu-agent")
     assert stat.S_IMODE((here.folder / "data/tatu").stat().st_mode) == 0o700
 
     here.run("unstack")

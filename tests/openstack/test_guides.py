@@ -63,9 +63,8 @@ class Operator(Somebody):
             "8322": str(self.port),
         }
         super().__init__(folder, {"admin": administrator(lab)}, instead)
-        for name in ("bin", "srv/tatu", "var/lib/tatu"):
+        for name in ("bin", "var/lib/tatu"):
             (folder / name).mkdir(parents=True)
-        (folder / "srv/tatu/tatu-agent").write_text("the agent\n")
         programs = {
             name: PROGRAM.replace("{name}", name)
             for name in ("tatu-api", "tatu-worker", "tatu-manage", "tatu-status")
@@ -128,8 +127,7 @@ def test_passwords_are_their_owners_alone_and_policies_are_in_place(operator):
 def test_nova_is_given_a_script_for_instances(operator):
     text = (operator.folder / "etc/nova/tatu-vendordata.json").read_text()
     script = script_of(json.loads(text))
-    assert f"AGENT_URL={operator.url}/agent/tatu-agent\n" in script
-    assert "ACCOUNTS='member manager'\n" in script
+    assert f"AGENT_URL={operator.url}/v2/agent/" in script
 
 
 @pytest.mark.parametrize("service", ["keystone", "nova", "neutron"])

@@ -17,6 +17,7 @@ from tests.openstack.guides import ROOT, Somebody, administrator, blocks, sectio
 
 METADATA = "http://169.254.169.254/openstack/"
 AGENT = "http://files.example/tatu-agent"
+PROGRAM = "/usr/lib/tatu-agent/tatu-agent"
 SOON = 60
 """Seconds from the role's end to the refusal, on a machine that does much else."""
 
@@ -68,6 +69,9 @@ def boot(compute_lab, agent, tmp_path):
         instance = Instance(tmp_path, network)
         running.append(instance)
         instance.run(script_of(guest.read_metadata(compute_lab, server)["static"]))
+        told = guest.read_metadata_text(compute_lab, server, "latest/vendor_data2.json")
+        # what the service does where there is a systemd
+        instance.run(f"{PROGRAM} enrol --insecure-http --vendordata - <<'EOF'\n{told}\nEOF\n")
         return instance
 
     yield booted
@@ -118,7 +122,7 @@ def test_a_role_opens_an_instance_and_its_end_closes_it(compute_lab, tatu, peopl
     command = plain_ssh(people, words)
     while subprocess.run(command, capture_output=True, check=False).returncode == 0:
         assert time.monotonic() - began < SOON, instance.log.read_text() + tatu.log("worker")
-        instance.run("tatu-agent sync")
+        instance.run(f"{PROGRAM} sync")
     took = time.monotonic() - began
     with capsys.disabled():
         sys.stdout.write(f"\nfrom the end of the role to the refusal: {took:.1f} s\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import http.client
 import ipaddress
@@ -27,6 +28,14 @@ _DEADLINE = 60.0
 _CHUNK = 65_536
 _MAX_PROBLEM = 4096
 _NOT_MODIFIED = 304
+_REFUSED = 400
+_CARRIED = {
+    "If-None-Match": "if_none_match",
+    "Tatu-Host": "host",
+    "Tatu-Time": "time",
+    "Tatu-Nonce": "nonce",
+    "Tatu-Signature": "signature",
+}
 _NO_PROBLEM = (ValueError, KeyError, TypeError, RecursionError)  # a server in between wrote it
 
 
@@ -48,6 +57,12 @@ class Server:
     url: str
     ca_file: str | None = None
     insecure_http: bool = False
+
+    @property
+    def carried(self) -> bool:
+        """Whether the platform's own address carries what is sent: neither header nor status."""
+        parts = urlsplit(self.url)
+        return parts.hostname == METADATA and parts.path.strip("/") != ""
 
     def __post_init__(self) -> None:
         """Refuse where anybody on the way could answer."""
@@ -94,6 +109,13 @@ class Server:
         data: bytes | None,
         method: str = "GET",
     ) -> urllib.request.Request:
+        if self.carried:
+            value = {"method": method, "path": path, "body": (data or b"").decode()}
+            value.update(
+                (_CARRIED[name], text) for name, text in headers.items() if name in _CARRIED
+            )
+            path, method, data = "/v2/carried", "POST", json.dumps(value).encode()
+            headers = {"Content-Type": "application/json"}
         return urllib.request.Request(  # noqa: S310 (the scheme was checked)
             self.url.rstrip("/") + path,
             data=data,
@@ -134,6 +156,8 @@ class Server:
                 handlers.append(urllib.request.HTTPSHandler(context=_tls(self.ca_file)))
             opener = urllib.request.build_opener(*handlers)
             with opener.open(request, timeout=silence) as response:
+                if self.carried:
+                    return _unwrapped(_body(response, 2 * limit + _MAX_PROBLEM), limit)
                 return _body(response, limit)
         except urllib.error.HTTPError as error:
             with error:
@@ -199,14 +223,41 @@ def _body(response: Any, limit: int) -> bytes:
     return found
 
 
-def _raise_problem(error: urllib.error.HTTPError) -> NoReturn:
-    """Say what the server said (RFC 9457), with its number for the request."""
+def _unwrapped(body: bytes, limit: int) -> bytes | None:
+    """Return the answer that was carried in another."""
+    answer = parsed(body)
+    status = answer.get("status")
     try:
-        problem = json.loads(_body(error, _MAX_PROBLEM))
+        data = base64.b64decode(text(answer, "body"), validate=True)
+    except ValueError as error:
+        raise Malformed("the carried answer is not base64") from error
+    if type(status) is not int:
+        raise Malformed("the carried answer has no status")
+    if status == _NOT_MODIFIED:
+        return None
+    if status >= _REFUSED:
+        raise Answered(status, _said(status, data))
+    if len(data) > limit:
+        raise AgentError(f"the server's answer is over {limit} bytes")
+    return data
+
+
+def _raise_problem(error: urllib.error.HTTPError) -> NoReturn:
+    try:
+        body = _body(error, _MAX_PROBLEM)
+    except (AgentError, OSError, http.client.HTTPException):
+        body = b""
+    raise Answered(error.code, _said(error.code, body)) from None
+
+
+def _said(status: int, body: bytes) -> str:
+    """Return what the server said (RFC 9457), with its number for the request."""
+    try:
+        problem = json.loads(body)
         said = f"{problem['detail']} (request {problem['request_id']})"
-    except (AgentError, OSError, http.client.HTTPException, *_NO_PROBLEM):
+    except _NO_PROBLEM:
         said = "no reason given"
-    raise Answered(error.code, f"the server answered {error.code}: {_plain(said)}") from None
+    return f"the server answered {status}: {_plain(said)}"
 
 
 def _plain(text: str) -> str:

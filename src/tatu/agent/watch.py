@@ -43,6 +43,8 @@ def door(server: Server) -> Server | None:
 
     Raises `AgentError`; also for a door on another host: nobody sends agents elsewhere.
     """
+    if server.carried:  # each that waits would hold a thread of what carries it
+        return None
     named = http.parsed(server.get("/v2", limit=_MAX_ANSWER) or b"{}").get("watch")
     if not isinstance(named, str) or not named:
         return None

@@ -10,6 +10,7 @@ from tatu.api import (
     assignments,
     audit_events,
     authorities,
+    carried,
     certificates,
     enrolments,
     groups,
@@ -64,6 +65,7 @@ ROUTES: Mapping[str, Mapping[str, Operation]] = {
     "/v2/agent": {"GET": agents.newest},
     "/v2/agent/{digest}": {"GET": agents.show},
     "/v2/agent/{digest}/signature": {"GET": agents.signature},
+    "/v2/carried": {"POST": carried.carry},
     "/v2/enrolments": {"POST": enrolments.redeem},
     "/v2/challenges": {"POST": sign_ins.challenge},
     "/v2/tokens": {"POST": sign_ins.token},
@@ -176,6 +178,7 @@ def create_app(parts: Parts) -> falcon.App[Request, Response]:
         bodies=Bodies(parts.settings.threads),
         ready=Ready(parts.checks),
         openapi=openapi.document(ROUTES, parts.settings.api_endpoint),
+        app=lambda environ, start: app(environ, start),  # noqa: PLW0108 (it is made of this)
     )
     observation = Observation(metrics, sign_in_url=parts.identities.sign_in_url)
     app: falcon.App[Request, Response] = falcon.App(middleware=[observation, Slashes()])

@@ -7,7 +7,7 @@
 part of the path; what it returns is the answer.  OpenAPI is generated from just this.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
@@ -37,6 +37,7 @@ class Shared:
     bodies: Bodies
     ready: Ready
     openapi: bytes
+    app: Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -58,6 +58,7 @@ Armored = Annotated[
         extra_json_schema={"format": "ssh-signature"},
     ),
 ]
+Header = Annotated[str, Meta(pattern=rf"^[!-~]+{_END}", max_length=16_384)]
 Hex = Annotated[str, Meta(pattern=rf"^[0-9a-f]{{64}}{_END}")]
 Seconds = Annotated[int, Meta(ge=1, le=366 * 86400)]
 Limit = Annotated[int, Meta(ge=1, le=1000)]
@@ -604,6 +605,27 @@ class HostFilters(Paging):
     """Which hosts."""
 
     authority: Id | None = None
+
+
+class CarriedRequest(Body):
+    """A request of an instance that no header would come through with."""
+
+    method: Literal["GET", "POST", "PUT"]
+    path: Annotated[str, Meta(pattern=rf"^/v2[!-~]*{_END}", max_length=1024)]
+    body: str = ""
+    if_none_match: Header | None = None
+    host: Header | None = None
+    time: Header | None = None
+    nonce: Header | None = None
+    signature: Header | None = None
+
+
+class CarriedShown(Answer):
+    """Its answer, with the body in base64."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
 
 
 class RenewalRequest(Body):
