@@ -29,10 +29,9 @@ AuthorizedPrincipalsFile {folder}/principals
 
 LOGIN = """\
 import sys
-from tatu.client import forwarding
-from tatu.client.ready import Login
+from tatu.client.ready import Login, become_ssh
 folder, sudo_host, confirm, *command = sys.argv[1:]
-forwarding.become_ssh(Login(command, folder, sudo_host or None), confirm=confirm == "yes")
+become_ssh(Login(command, folder, sudo_host or None), confirm=confirm == "yes")
 """
 
 PROOF = """\

@@ -99,12 +99,13 @@ def _left(until: float) -> float:
 @contextmanager
 def connected(path: str, user: pwd.struct_passwd, until: float) -> Iterator[Connection]:
     """Connect with a user's rights and no others; raises `AgentError`."""
+    seconds = _left(until)
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
             child = os.fork()
             if not child:
-                _connect_as(user, path, theirs, _left(until))
+                _connect_as(user, path, theirs, seconds)
         try:
             ours.settimeout(_left(until))
             said, found, _, _ = socket.recv_fds(ours, _MAX_REASON, 1)

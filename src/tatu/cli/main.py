@@ -2,7 +2,7 @@
 
 import sys
 
-from tatu.client import forwarding, ready
+from tatu.client import ready
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -15,7 +15,7 @@ def main(argv: list[str] | None = None) -> int:
                 ready.take_turn(cloud) and ready.short_way(cloud, target, more[1:])
             )
             if login:
-                forwarding.become_ssh(login)
+                ready.become_ssh(login)
         case ["ssh-config", "refresh"]:
             if ready.nothing_is_due(cloud) or (
                 ready.take_turn(cloud) and ready.nothing_is_due(cloud)

@@ -24,7 +24,7 @@ class Ssh(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Refresh what is due, and become ssh."""
-        from tatu.client import forwarding, ready, refresh  # noqa: PLC0415 -- help loads no HTTP
+        from tatu.client import ready, refresh  # noqa: PLC0415 -- help loads no HTTP
 
         connection = self.connection
         host = parsed_args.target.rpartition("@")[2].lower()
@@ -39,4 +39,4 @@ class Ssh(Command):
         folder = str(connection.state.folder)
         login = ready.login(folder, prepared, parsed_args.target, arguments)
         self.app.stdout.flush()
-        forwarding.become_ssh(login, confirm=parsed_args.confirm_sudo)
+        ready.become_ssh(login, confirm=parsed_args.confirm_sudo)

@@ -1,37 +1,36 @@
-"""Becoming ssh, with the agent that sudo may ask where there is one, and never with the user's.
+"""The agent that sudo may ask is opened for one login, beside ssh, and ends with it.
 
-Loaded by each login, like `ready`: what the agent needs is loaded by its own process.
+What the agent itself needs is loaded by its own process, while ssh is on its way.
 """
 
 import os
 import re
 import socket
 from pathlib import Path
-from typing import NoReturn
 
-from tatu.client.ready import Login
 from tatu.core.errors import NotFound
 
 _PLAIN = re.compile(r"/[A-Za-z0-9/._-]{1,60}")  # ssh expands others; a socket's path is short
-_NOBODY = "/dev/null"
 
 
-def become_ssh(login: Login, *, confirm: bool = False) -> NoReturn:
-    """Become ssh; raises `NotFound` when sudo is to be confirmed and nobody can be asked."""
-    environment = dict(os.environ)
-    # Should the user say -A as well, it is still not their agent that is forwarded.
-    options = ["-o", f"ForwardAgent={_NOBODY}", "-a"]
-    if login.sudo_host is not None:
-        path = _open(login.folder, login.sudo_host, confirm=confirm)
-        options = ["-o", f"ForwardAgent={path}"]
-        # ssh forwards nothing unless an agent answers it, and then another than this one
-        options += ["-o", "IdentityAgent=SSH_AUTH_SOCK"]
-        if not _answers(environment.get("SSH_AUTH_SOCK", "")):
-            environment["SSH_AUTH_SOCK"] = path
+def options(
+    folder: str, host: str, environment: dict[str, str], *, confirm: bool
+) -> list[tuple[str, str]]:
+    """Open the agent for a host; return the options of ssh that forward it.
+
+    `environment` is ssh's, and is changed. Raises `NotFound` when sudo is to be confirmed and
+    nobody can be asked.
+    """
+    path = _open(folder, host, confirm=confirm)
+    # ssh forwards nothing unless an agent answers it, and then another than this one
+    if not _answers(environment.get("SSH_AUTH_SOCK", "")):
+        environment["SSH_AUTH_SOCK"] = path
+    return [
+        ("ForwardAgent", path),
+        ("IdentityAgent", "SSH_AUTH_SOCK"),
         # a master that is there already forwards what it was told to
-        options += ["-o", "ControlPath=none"]
-    program, *rest = login.command
-    os.execvpe(program, [program, *options, *rest], environment)  # noqa: S606 -- no shell
+        ("ControlPath", "none"),
+    ]
 
 
 def _answers(path: str) -> bool:

@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import time
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from tatu.core.errors import Malformed
 
@@ -183,6 +183,24 @@ def login(folder: str, ready: Ready, target: str, arguments: list[str]) -> Login
     known = ready.hosts.get(target.rpartition("@")[2].lower())
     # without the id that ssh holds the host to, nobody could say for which host a challenge is
     return Login(command, folder, known if ready.forwards else None)
+
+
+def become_ssh(login: Login, *, confirm: bool = False) -> NoReturn:
+    """Become ssh, which forwards the agent that sudo asks, if any, and never the user's.
+
+    Raises `NotFound` when sudo is to be confirmed and nobody can be asked.
+    """
+    environment = dict(os.environ)
+    # Should the user say -A as well, it is still not their agent
+    command = ["-o", "ForwardAgent=/dev/null", "-a"]
+    if login.sudo_host is not None:
+        from tatu.client import forwarding  # noqa: PLC0415 -- most authorities ask nothing
+
+        folder, host = login.folder, login.sudo_host
+        options = forwarding.options(folder, host, environment, confirm=confirm)
+        command = [word for name, value in options for word in ("-o", f"{name}={value}")]
+    program, *rest = login.command
+    os.execvpe(program, [program, *command, *rest], environment)  # noqa: S606 -- no shell
 
 
 def take_turn(cloud: str | None) -> bool:
