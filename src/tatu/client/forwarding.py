@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tatu.core.errors import NotFound
 
+_PATIENCE = 1.0
 _PLAIN = re.compile(r"/[A-Za-z0-9/._-]{1,60}")  # ssh expands others; a socket's path is short
 
 
@@ -35,6 +36,7 @@ def options(
 
 def _answers(path: str) -> bool:
     with socket.socket(socket.AF_UNIX) as tried:
+        tried.settimeout(_PATIENCE)
         try:
             tried.connect(path)
         except (OSError, ValueError):
@@ -47,26 +49,26 @@ def _open(folder: str, host: str, *, confirm: bool) -> str:
     if confirm and not os.environ.get("SSH_ASKPASS"):
         raise NotFound("--confirm-sudo asks by the program that SSH_ASKPASS names: it names none")
     certificate = (Path(folder) / "id_ed25519-cert.pub").read_text()
-    base = os.environ.get("XDG_RUNTIME_DIR", "")
-    if not _PLAIN.fullmatch(base) or not os.path.isdir(base):  # noqa: PTH112
-        base = "/tmp"  # noqa: S108 -- the folder in it is new, and ours alone
-    place = f"{base}/tatu-{os.urandom(8).hex()}"
-    os.mkdir(place, 0o700)  # noqa: PTH102
-    path = f"{place}/agent"
+    base = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
+    if not _PLAIN.fullmatch(str(base)) or not base.is_dir():
+        base = Path("/tmp")  # noqa: S108 -- the folder in it is new, and ours alone
+    place = base / f"tatu-{os.urandom(8).hex()}"
+    place.mkdir(0o700)
+    path = place / "agent"
     listener = socket.socket(socket.AF_UNIX)
     mask = os.umask(0o177)
-    listener.bind(path)
+    listener.bind(str(path))
     os.umask(mask)
     listener.listen()
     login = os.getpid()
     if os.fork():
         listener.close()
-        return path
+        return str(path)
     try:
         _serve(listener, Path(folder), certificate, host, login, confirm=confirm)
     finally:
-        os.unlink(path)  # noqa: PTH108
-        os.rmdir(place)  # noqa: PTH106
+        path.unlink()
+        place.rmdir()
         os._exit(0)
 
 
