@@ -6,6 +6,7 @@ accounts, never what is in them.
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -27,6 +28,7 @@ _MAX_TEXT = 1000
 _MAX_PASSWD = 4 * 2**20
 _HOME = 5  # which field of passwd(5)
 _WARNING = "warning: "
+_HOOKS = ("breakglass", "session", "sudo")
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,12 @@ def _files(layout: Layout, store: Store, state: State, now: datetime) -> Iterato
     for service in services:
         if (layout.pam / service).exists() and not pam.present(layout, service):
             yield Finding(WARNING, str(layout.pam / service), "the agent's lines are missing")
-    if layout.systemd.is_dir() and not layout.user_manager.exists():
-        yield Finding(WARNING, str(layout.user_manager), "it is missing")
+    if layout.systemd.is_dir():
+        yield from _compared(layout.user_manager, unattended.unit(layout))
+    for hook in _HOOKS:
+        path = layout.hooks / hook
+        if path.exists():
+            yield from _compared(path, pkgutil.get_data("tatu.agent", f"{hook}_hook.py") or b"")
 
 
 def _compared(path: Path, data: bytes) -> Iterator[Finding]:

@@ -26,8 +26,13 @@ def keep(layout: Layout) -> None:
             pam.ensure(layout, service, [_MODULE.format(group=layout.group)])
     if layout.systemd.is_dir():
         made.folder(layout, layout.user_manager.parent)
-        if place.put(layout, layout.user_manager, _UNIT.format(group=layout.group).encode()):
+        if place.put(layout, layout.user_manager, unit(layout)):
             run(["systemctl", "daemon-reload"])
+
+
+def unit(layout: Layout) -> bytes:
+    """Return our part of the unit of users' managers."""
+    return _UNIT.format(group=layout.group).encode()
 
 
 def remove(layout: Layout) -> None:
