@@ -47,7 +47,7 @@ for part in "$@"; do
         [ -x /usr/sbin/mariadbd ] || install_packages mariadb-server
         ;;
     dns) [ -x /usr/sbin/named ] || install_packages bind9 bind9-utils ;;
-    hosts) install_packages debootstrap iproute2 openssh-client systemd-container util-linux ;;
+    hosts) install_packages debootstrap haproxy iproute2 nginx-light openssh-client systemd-container util-linux ;;
     qemu) install_packages e2fsprogs qemu-system-x86 qemu-utils xorriso ;;
     shellcheck) command -v shellcheck >/dev/null || install_packages shellcheck ;;
     *) say "setup.sh: unknown part: $part"; exit 2 ;;
