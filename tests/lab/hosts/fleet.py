@@ -42,6 +42,7 @@ class Fleet:
 
     def __init__(self, folder, image):
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         self.image = image
         self.name = f"tatu{secrets.token_hex(3)}"
         self.hosts = {}

@@ -16,15 +16,30 @@ from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
 
-UNIFIED = _ROOT / "unified" if (_ROOT / "unified").exists() else _ROOT
+_UNIFIED = _ROOT / "unified" if (_ROOT / "unified").exists() else _ROOT
 
-GROUPS = [UNIFIED, *(folder for folder in [_ROOT / "systemd"] if folder.exists())]
+GROUPS = [_UNIFIED, *(folder for folder in [_ROOT / "systemd"] if folder.exists())]
 """Where a host has a cgroup: the unified hierarchy, and systemd's own where the kernel's first version is in use."""
 
 RUNS = Path(tempfile.gettempdir()) / "tatu-lab-hosts"
 """A file for each fleet of this machine, locked while its owner or its guard lives."""
 
 DEADLINE = 30.0
+
+
+_JOIN = """
+for group in "$1" "$2"; do echo 0 >"$group/cgroup.procs"; done
+shift 2
+exec "$@"
+"""
+
+
+def within(group: str, command) -> list[str]:
+    """Return a command line that does a command in a cgroup of a fleet, so that it ends with it."""
+    groups = [root / group for root in GROUPS]
+    for each in groups:
+        each.mkdir(parents=True, exist_ok=True)
+    return ["sh", "-ec", _JOIN, "sh", *map(str, (groups[0], groups[-1], *command))]
 
 
 def clear(fleet: str) -> None:
@@ -37,7 +52,7 @@ def clear(fleet: str) -> None:
 
 def kill(group: str) -> None:
     """Kill all processes of a cgroup and of those below it, at once, and remove them."""
-    unified = UNIFIED / group
+    unified = _UNIFIED / group
     until = time.monotonic() + DEADLINE
     while unified.exists():
         (unified / "cgroup.kill").write_text("1")

@@ -37,7 +37,6 @@ class Host(Machine):
         network.plug(fleet.switch, self._namespace, address)
 
     def boot(self):
-        (guard.UNIFIED / self._group / "commands").mkdir(parents=True, exist_ok=True)
         drive = ["--bind-ro=" + f"{self.drive}:/var/lib/cloud/seed/config_drive"]
         self.spawn(
             [
@@ -76,11 +75,10 @@ class Host(Machine):
         command = list(map(str, argv))
         if user is not None:
             command = ["runuser", "-u", user, "--", *command]
-        # a cgroup beside PID 1's: whatever is left running ends with the host
-        group = guard.UNIFIED / self._group / "commands/cgroup.procs"
         enter = ["nsenter", "-t", self.pid, "-a", "--root", "--wd", "env", "-i", f"PATH={_PATH}"]
         done = subprocess.run(
-            ["sh", "-c", 'echo 0 >"$0"; exec "$@"', group, *enter, "LANG=C.UTF-8", *command],
+            # beside PID 1's: whatever is left running ends with the host
+            guard.within(f"{self._group}/commands", [*enter, "LANG=C.UTF-8", *command]),
             input=input,
             stdin=subprocess.DEVNULL if input is None else None,
             capture_output=True,

@@ -12,12 +12,6 @@ from tests.lab.openstack.process import Failed
 START = 120.0
 """Seconds that a machine may take until sshd greets, on one that does much else."""
 
-_SPAWN = """
-for group in "$1" "$2"; do echo 0 >"$group/cgroup.procs"; done
-shift 2
-exec "$@"
-"""
-
 
 class Machine:
     """One machine on a fleet's switch, in a folder of its own; its disk outlives a power cut."""
@@ -98,12 +92,9 @@ class Machine:
     def spawn(self, command):
         """Start what the machine is, in its cgroup; what it prints is the console."""
         assert not self.is_up, f"{self.name} is up"
-        groups = [root / self._group for root in guard.GROUPS]
-        for group in groups:
-            group.mkdir(parents=True, exist_ok=True)
         with self.console.open("ab") as console, network.inside(self._switch):
             self._process = subprocess.Popen(
-                ["sh", "-ec", _SPAWN, "sh", *map(str, (groups[0], groups[-1], *command))],
+                guard.within(self._group, command),
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,

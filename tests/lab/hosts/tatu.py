@@ -4,7 +4,6 @@ import contextlib
 import functools
 import json
 import os
-import signal
 import ssl
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from tatu.core import own
 from tests.e2e import cli_lab
 from tests.e2e.cli_lab import make_key
 from tests.fakes.tls import make_certificate
-from tests.lab.hosts import inventory
+from tests.lab.hosts import guard, inventory
 from tests.lab.hosts.machine import START
 from tests.lab.hosts.network import GATEWAY
 from tests.lab.openstack.process import Failed
@@ -68,11 +67,13 @@ class Tatu:
             tatu.stop()
 
     def __init__(self, fleet, folder, more):
+        folder.mkdir(parents=True, exist_ok=True)
         self.fleet = fleet
         self.folder = folder
         port, watch_port = next(fleet.ports), next(fleet.ports)
         self.url = f"https://{GATEWAY}:{port}"
         self.log = folder / "tatu.log"
+        self._group = f"{fleet.name}/tatu-{port}"
         self.agent = folder / "tatu-agent"
         self.certificate, key = make_certificate(folder, GATEWAY)
         self.key = make_key(folder / "admin")
@@ -114,9 +115,10 @@ class Tatu:
 
     def serve(self):
         """Start it, and wait until it is ready."""
+        command = [sys.executable, "-m", "tatu.serve", "--config-file", self._config]
         with self.log.open("ab") as log, self.fleet.inside():
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tatu.serve", "--config-file", self._config],
+                guard.within(self._group, command),
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -132,8 +134,7 @@ class Tatu:
     def stop(self):
         """Kill it at once, with its children."""
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            guard.kill(self._group)
             self._process.wait()
             self._process = None
 
