@@ -3,13 +3,11 @@
 import contextlib
 import subprocess
 
-from tools import zipapp
-
+from tatu import agentfile
 from tatu.core.certificate import CertificateType
 from tatu.core.keys import PublicKey
 from tests.fakes.tatu_server import FakeTatu, certify
 from tests.lab.hosts.fleet import GATEWAY
-from tests.lab.openstack.venv import ROOT
 
 
 class Obeying:
@@ -42,7 +40,7 @@ class Obeying:
         self._certificates = 0
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
         agent = folder / "tatu-agent"
-        zipapp.build(ROOT / "src/tatu/agent", agent)
+        agentfile.write(agent)
         host.write("/usr/local/sbin/tatu-agent", agent.read_bytes(), 0o755)
         self.enrol()
 

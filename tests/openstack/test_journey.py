@@ -7,13 +7,13 @@ import time
 
 import pytest
 import yaml
-from tools import zipapp
 
+from tatu import agentfile
 from tatu.client import ready
 from tests.fakes.instance import Instance, script_of
 from tests.lab.openstack import guest
 from tests.openstack.deployment import deployed
-from tests.openstack.guides import ROOT, Somebody, administrator, blocks, sections
+from tests.openstack.guides import Somebody, administrator, blocks, sections
 
 METADATA = "http://169.254.169.254/openstack/"
 AGENT = "http://files.example/tatu-agent"
@@ -26,7 +26,7 @@ SOON = 60
 def agent(tmp_path_factory):
     """The agent as one file, as instances fetch it."""
     file = tmp_path_factory.mktemp("files") / "tatu-agent"
-    zipapp.build(ROOT / "src/tatu/agent", file)
+    agentfile.write(file)
     return file
 
 
