@@ -18,6 +18,7 @@ from bench import (
     conditional,
     fleet,
     footprint,
+    hosts,
     issue,
     krl,
     losses,
@@ -38,6 +39,8 @@ MEASUREMENTS = {
     "reconcile": comparing.measure,
     "fleet": fleet.measure,
 }
+    "hosts": hosts.measure,
+    "waits": waits.measure,
 OUTPUT = Path("build/bench.json")
 
 
