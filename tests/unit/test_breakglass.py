@@ -7,6 +7,8 @@ import pytest
 from tatu.agent import breakglass as agent
 from tatu.agent.errors import AgentError
 from tatu.agent.keys import UserCertificate
+from tatu.agent.layout import Layout
+from tatu.agent.statement import BreakGlass
 from tatu.core import breakglass
 from tatu.core.certificate import CertificateType
 from tatu.core.errors import Malformed
@@ -55,6 +57,16 @@ def test_what_is_not_handed_out_is_not_taken(changes, capsys):
         breakglass.check(certificate)
     assert agent.main(["breakglass", *certificate.line.split()]) == 1
     assert capsys.readouterr().out == ""
+
+
+def test_to_look_at_what_should_be_there_makes_nothing(tmp_path):
+    layout = Layout(tmp_path, tmp_path / "sshd_config", "/usr/sbin/sshd", "tatu", "")
+    assert agent.door(layout, None) is None
+    door = agent.door(layout, BreakGlass((OFFLINE.public.line,), "breakglass"))
+    assert door.account == "breakglass"
+    assert f"-ISE {tmp_path}/usr/lib/tatu-agent/breakglass " in door.command
+    assert door.command.endswith(" breakglass %t %k")
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("account", ["admin", "breakglass\n", ""])

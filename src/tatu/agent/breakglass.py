@@ -20,19 +20,17 @@ from tatu.agent.keys import UserCertificate
 from tatu.agent.layout import Layout
 from tatu.agent.statement import BreakGlass
 
+HOOK = "breakglass"
 MAX_VALIDITY = timedelta(hours=4)
 
 
 def door(layout: Layout, offline: BreakGlass | None) -> sshd.BreakGlass | None:
-    """Return the account with sshd's `AuthorizedPrincipalsCommand` for it, which is in place then.
-
-    Raises `AgentError`.
-    """
+    """Return the account with sshd's `AuthorizedPrincipalsCommand` for it."""
     if offline is None:
         return None
     program = Path(__file__).parents[2]  # the zipapp, or the folder that the package is in
-    words = shlex.join([str(program), offline.account])
-    command = f"{hooks.command(layout, 'breakglass')} {words} %t %k"
+    given = shlex.join([str(program), offline.account])
+    command = f"{hooks.words(layout, HOOK)} {given} %t %k"
     return sshd.BreakGlass(offline.account, command)
 
 

@@ -1,4 +1,4 @@
-"""The programs that PAM runs, written out of the agent's one file to where PAM looks for them."""
+"""The programs that PAM and sshd run, written out of the agent's one file to where they look."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ _PYTHON = Path("/usr/bin/python3")
 
 
 def command(layout: Layout, name: str) -> str:
-    """Return how PAM runs a hook, which is in place then; raises `AgentError`.
-
-    Nothing that a user could set or place beside it is read: not PYTHONPATH, no site packages.
-    """
+    """Return how a hook is run, which is in place then; raises `AgentError`."""
     source = pkgutil.get_data("tatu.agent", f"{name}_hook.py")
     if source is None:
         raise AgentError(f"this agent has no hook {name}")
-    path = layout.hooks / name
     made.folder(layout, layout.hooks)
-    place.put(layout, path, source, _MODE)
+    place.put(layout, layout.hooks / name, source, _MODE)
+    return words(layout, name)
+
+
+def words(layout: Layout, name: str) -> str:
+    """Return how a hook is run, whether or not it is there.
+
+    Nothing that a user could set or place beside it is read: not PYTHONPATH, no site packages.
+    """
     python = _PYTHON if _PYTHON.exists() else Path(sys.executable)
-    return shlex.join([str(python), "-ISE", str(path)])
+    return shlex.join([str(python), "-ISE", str(layout.hooks / name)])

@@ -16,6 +16,7 @@ from tatu.agent import (
     breakglass,
     files,
     freshness,
+    hooks,
     made,
     place,
     sessions,
@@ -53,6 +54,8 @@ def install(layout: Layout, store: Store, state: State, now: datetime) -> bool:
     unattended.keep(layout)
     sessions.record_logins(layout)
     admit(layout, newest, now)
+    if newest.break_glass:
+        hooks.command(layout, breakglass.HOOK)
     for path, data in _read_at_login(layout, newest, now).items():
         if data is not None:
             place.put(layout, path, data)
