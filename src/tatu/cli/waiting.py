@@ -40,6 +40,7 @@ class Wait:
         found: Receipts | None = None
         shown = ""
         while True:
+            asked = self.ticks()
             try:
                 at_least = krl_version or self.api.statement(self.authority).krl.version
                 found = self.api.receipts(self.authority, at_least)
@@ -56,7 +57,7 @@ class Wait:
             if line != shown:
                 self._tell(line)
                 shown = line
-            self.pause(_PAUSE)
+            self.pause(max(_PAUSE, self.ticks() - asked))
         self._tell(f"{line} in {self.ticks() - self.begun:.1f} s")
         if found is not None and krl_version is not None:
             self._name_missing(found, krl_version)

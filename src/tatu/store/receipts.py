@@ -47,8 +47,8 @@ class SqlReceipts(Receipts):
     ) -> Page[HostReceipt]:
         """Return the hosts of an authority; the marker is whether it is done, and its id."""
         done = _done(at_least)
-        query = (
-            select(hosts.c.id, done.label("done"), *_KEPT)
+        some = (
+            select(hosts.c.id, done.label("done"), table.c.host.label("told"))
             .join(table, of_this_enrolment(table), isouter=True)
             .where(ENROLLED, hosts.c.authority == authority_id)
             .order_by(done, hosts.c.id)
@@ -56,7 +56,18 @@ class SqlReceipts(Receipts):
         )
         if marker is not None:
             place, after = _place(marker)
-            query = query.where(or_(done > place, and_(done == place, hosts.c.id > after)))
+            some = some.where(or_(done > place, and_(done == place, hosts.c.id > after)))
+        # sorted by what the index has: of those that are not shown no row is read
+        first = some.subquery()
+        query = (
+            select(first.c.id, first.c.done, *_KEPT)
+            .join(
+                table,
+                and_(table.c.authority == authority_id, table.c.host == first.c.told),
+                isouter=True,
+            )
+            .order_by(first.c.done, first.c.id)
+        )
         with self._database.read() as connection:
             rows = connection.execute(query).all()
         return Page(

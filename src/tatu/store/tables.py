@@ -330,6 +330,8 @@ receipts = _table(
     Column("at", Moment, nullable=False),
     Column("received_at", Moment, nullable=False),
     Column("proof", LONG_TEXT, nullable=False),
+    # all that is counted of a fleet, without the proofs
+    Index("receipts_counted", "authority", "host", "received_at", "krl_version"),
 )
 
 reports = _table(
@@ -367,4 +369,7 @@ logins = _table(
     Index("logins_by_id", "authority", "host", "id", unique=True),
     Index("logins_by_host", "authority", "host", "sequence"),
     Index("logins_by_authority", "authority", "sequence"),
+    Index("logins_by_subject", "subject", "sequence"),
+    Index("logins_by_serial", "authority", "serial", "sequence"),
+    Index("logins_alarming", "authority", "sequence", **_where("alarm <> ''")),
 )

@@ -26,6 +26,9 @@ def upgrade() -> None:
         sa.Column("proof", LONG_TEXT, nullable=False),
         **options,
     )
+    op.create_index(
+        "receipts_counted", "receipts", ["authority", "host", "received_at", "krl_version"]
+    )
     op.create_table(
         "reports",
         _authority(primary_key=True),
@@ -62,6 +65,15 @@ def upgrade() -> None:
     op.create_index("logins_by_id", "logins", ["authority", "host", "id"], unique=True)
     op.create_index("logins_by_host", "logins", ["authority", "host", "sequence"])
     op.create_index("logins_by_authority", "logins", ["authority", "sequence"])
+    op.create_index("logins_by_subject", "logins", ["subject", "sequence"])
+    op.create_index("logins_by_serial", "logins", ["authority", "serial", "sequence"])
+    op.create_index(
+        "logins_alarming",
+        "logins",
+        ["authority", "sequence"],
+        postgresql_where=sa.text("alarm <> ''"),
+        sqlite_where=sa.text("alarm <> ''"),
+    )
 
 
 def _authority(**options: Any) -> sa.Column[str]:
