@@ -24,6 +24,7 @@ from bench import (
     losses,
     report,
     tokens,
+    waits,
 )
 from bench.report import Context, Row
 
@@ -38,9 +39,9 @@ MEASUREMENTS = {
     "losses": losses.measure,
     "reconcile": comparing.measure,
     "fleet": fleet.measure,
-}
     "hosts": hosts.measure,
     "waits": waits.measure,
+}
 OUTPUT = Path("build/bench.json")
 
 
