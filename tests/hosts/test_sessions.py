@@ -180,6 +180,25 @@ def test_what_outlives_its_login_ends_when_its_certificate_is_revoked(machine):
     assert bob.serial not in {each["serial"] for each in machine.sessions()}
 
 
+_RUNNER = """\
+import os
+os.setsid(), os.nice(19)
+while True:
+    if os.fork():
+        os._exit(0)
+"""
+
+
+def test_a_program_that_is_another_process_each_moment_ends(machine):
+    """It forks and exits faster than it could be found and killed; its cgroup is frozen first."""
+    bob, mine = machine.person("member"), machine.name()
+    runner = f"python3 -c {shlex.quote(_RUNNER)} 'sleep {mine}' </dev/null >/dev/null 2>&1 &"
+    bob.run("member", runner)
+    machine.until(lambda: machine.processes(mine))
+    machine.revoke(bob)
+    assert [machine.processes(mine) for _ in range(10)] == [[]] * 10
+
+
 def test_who_is_logged_in_is_told_and_the_connection_ends(machine):
     bob = machine.person("member")
     with bob.session("member", machine.name(), ["-tt"]) as terminal:

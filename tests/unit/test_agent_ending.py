@@ -237,12 +237,29 @@ def test_a_cgroup_is_frozen_for_as_long_as_it_takes(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "path",
-    ["/system.slice/ssh.service", "/", "", "/../../session-1.scope", "/a/session-1.scope/b"],
+    [
+        "/system.slice/ssh.service",
+        "/",
+        "",
+        "/../../session-13.scope",
+        "/user.slice/session-13.scope/inner",
+        "/user.slice/session-14.scope",
+        "/user.slice/session-131.scope",
+    ],
 )
-def test_only_a_scope_of_logind_is_taken_for_a_session(path):
+def test_only_the_scope_of_a_session_itself_is_taken_for_it(path):
     """Without logind a session is in sshd's own cgroup, with all others."""
-    assert not ending._SCOPE.fullmatch(path)
-    assert ending._SCOPE.fullmatch(SCOPE)
+    assert not ending._is_scope(replace(BOB, cgroup=path))
+    assert ending._is_scope(BOB)
+
+
+def test_the_scope_of_a_session_is_held_when_its_connection_has_gone(layout, machine, monkeypatch):
+    held = []
+    monkeypatch.setattr(ending, "end", lambda which, _: held.append(which.cgroups) or [])
+    write(layout, session("nobody", number=13))
+    machine[:] = [replace(BOB, pid=999), EVE]
+    ending.enforce(layout, StateOf(newest()), NOW)
+    assert held == [{SCOPE}]
 
 
 def write(layout, login):

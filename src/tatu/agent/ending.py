@@ -27,7 +27,6 @@ from tatu.agent.statement import Statement
 _GRACE = 2.0
 """Seconds that a login may take from getting its audit session to being recorded."""
 _MAX_TOLD = 2**20
-_SCOPE = re.compile(r"/(?!.*\.\./).*/session-\w+\.scope")
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _CLOSED = "closed"
 _SHOWN = 10
@@ -120,18 +119,26 @@ def _end_sessions(records: Collection[Session], reasons: dict[int, str]) -> list
     """End the sessions that have a reason, and return what could not be."""
     if not reasons:
         return []
-    running = {(process.pid, process.started): process for process in processes.running()}
-    ended = [session for session in records if session.id in reasons]
-    monitors = [running.get((session.monitor, session.started)) for session in ended]
     doomed = Doomed(
         kept=frozenset(session.id for session in records if session.id not in reasons),
         sessions=frozenset(reasons),
-        # who became root may have got another audit session, but logind's scope stays
         cgroups=frozenset(
-            monitor.cgroup for monitor in monitors if monitor and _SCOPE.fullmatch(monitor.cgroup)
+            process.cgroup
+            for process in processes.running()
+            if process.session in reasons and _is_scope(process)
         ),
     )
     return end(doomed, reasons)
+
+
+def _is_scope(process: Process) -> bool:
+    """Say whether a process is in the cgroup that logind made for its session, and for no other.
+
+    There whoever became root, and with it got another audit session, is still found; and what is
+    another process each moment can be held. Without logind the cgroup is sshd's, with everybody.
+    """
+    scope = rf"/(?!.*\.\./).*/session-{process.session}\.scope"
+    return re.fullmatch(scope, process.cgroup) is not None
 
 
 def end_strays(layout: Layout) -> list[Process]:
