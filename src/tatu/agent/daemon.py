@@ -47,7 +47,7 @@ class Pace:
     polling: float = 10.0
     watching: float = 60.0
     sessions: float = 30.0
-    journal: float = 60.0
+    journal: float = 120.0
     thorough: float = 900.0
     jitter: float = 0.1
 
