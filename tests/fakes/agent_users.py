@@ -22,6 +22,7 @@ class FakeUsers(Users):
         self.calls: list[str] = []
         self.steps_left: int | None = None
         self.broken: set[str] = set()
+        self.slow: set[str] = set()
         (root / "home").mkdir()
 
     def __setattr__(self, name, value):
@@ -77,6 +78,8 @@ class FakeUsers(Users):
         if name in self.users or name in self.groups:
             raise AgentError(f"useradd failed: {name} is there")
         self.person(name, comment=MARK)
+        if name in self.slow:
+            raise AgentError("useradd did not end: TimeoutExpired")
         self.step()
         self.groups[name] = set()
         self.step()

@@ -162,6 +162,27 @@ def test_one_that_fails_keeps_no_other_from_being_locked_or_made(ours, users):
     assert ours.managed(["c", "d"]) == ["d"]
 
 
+def test_what_a_program_that_took_too_long_left_is_removed_at_once(ours, users):
+    users.slow = {"a"}
+    assert len(ours.keep(["a", "b"])) == 1
+    assert users.find("a") is None
+    assert ours.managed(["a", "b"]) == ["b"]
+    users.slow = set()
+    assert ours.keep(["a", "b"]) == []
+    assert ours.managed(["a", "b"]) == ["a", "b"]
+
+
+def test_a_job_that_ran_since_it_was_listed_stops_nothing_else(ours, users, layout, monkeypatch):
+    ours.keep(["a", "b"])
+    jobs = layout.root / "var/spool/at"
+    jobs.mkdir(parents=True)
+    monkeypatch.setattr(Path, "iterdir", lambda path: iter([path / "gone"]))
+    told = ours.keep(["c"])
+    assert [text.partition(":")[0] for text in told] == ["account a", "account b"]
+    assert users.users["b"].is_locked
+    assert ours.managed(["c"]) == ["c"]
+
+
 def test_killed_between_any_two_steps_no_half_account_is_opened_and_the_next_run_ends_it(
     layout, tmp_path
 ):

@@ -159,10 +159,15 @@ class Accounts:
                 self.users.home(name).rmdir()
 
     def _make(self, name: str) -> None:
-        record = made.load(self.layout)
+        record = replace(made.load(self.layout), making=None)
         made.save(self.layout, replace(record, making=name))
-        self.users.add(name, self.layout.group)
-        made.save(self.layout, replace(record, making=None))
+        try:
+            self.users.add(name, self.layout.group)
+        except AgentError:
+            self._unmake(name)  # useradd may have taken too long, and been ended
+            made.save(self.layout, record)
+            raise
+        made.save(self.layout, record)
 
 
 class Standing(Accounts):
@@ -208,5 +213,5 @@ def refusal(name: str) -> str | None:
 def _noted(failures: list[str], about: str) -> Iterator[None]:
     try:
         yield
-    except AgentError as error:
+    except (AgentError, OSError) as error:  # a job may have run, and be gone, since it was listed
         failures.append(f"account {about}: {error}")
