@@ -11,6 +11,11 @@ from tatu.core.accounts import RESERVED_ACCOUNTS
 from tests.fakes.agent_users import FakeUsers, Killed
 
 
+@pytest.fixture(autouse=True)
+def _disk_without_waiting(monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
 @pytest.fixture
 def layout(tmp_path):
     found = Layout(tmp_path, tmp_path / "sshd_config", "/usr/sbin/sshd", "tatu", "true")
