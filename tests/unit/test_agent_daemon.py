@@ -265,3 +265,8 @@ def test_certificates_are_renewed_when_a_receipt_says_that_it_is_due(host):
     host.offered = replace(host.state, newest=Statement(version=2))
     assert host.round() == ["refresh", "receipt", "flush", "due", "renew"]
     assert host.round() == IDLE
+
+
+def test_who_is_told_to_stop_begins_no_step_any_more(host, monkeypatch):
+    monkeypatch.setattr(daemon.receipts, "send_receipt", lambda *_: host.daemon._stop())
+    assert host.round() == ["refresh", "install"]

@@ -135,6 +135,8 @@ class Daemon:
 
     def _step(self, name: str, work: Callable[[], object]) -> bool:
         """Do it, say once that it fails and once that it works again; return whether it did."""
+        if self._stopping:
+            return False
         try:
             work()
         except (AgentError, OSError) as error:
