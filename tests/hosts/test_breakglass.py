@@ -11,6 +11,7 @@ from tatu.core.statement import BreakGlass, Freshness, FreshnessPolicy
 from tatu.manage.main import main
 from tests.hosts.obeying import Obeying
 from tests.lab.hosts.fleet import GATEWAY
+from tests.lab.hosts.tatu import Tatu
 
 MAX_AGE = 600
 
@@ -47,12 +48,20 @@ def obeying(fleet, offline, tmp_path_factory):
 
 
 @pytest.fixture
-def emergency(obeying, offline, capsys):
-    """A certificate as an operator makes it, with nothing of Tatu but one program."""
-    key = obeying.key.with_suffix(".pub")
-    words = ["--authority", offline, "--source-address", GATEWAY, "--key-id", "ann: INC-7", key]
-    assert main(["breakglass", "certify", *map(str, words)]) == 0
-    return obeying.kept(capsys.readouterr().out.strip())
+def certify(offline, capsys):
+    """Make a certificate as an operator does, with nothing of Tatu but one program."""
+
+    def made(key):
+        words = ["--authority", offline, "--source-address", GATEWAY, "--key-id", "ann: INC-7"]
+        assert main(["breakglass", "certify", *map(str, words), f"{key}.pub"]) == 0
+        return capsys.readouterr().out.strip()
+
+    return made
+
+
+@pytest.fixture
+def emergency(obeying, certify):
+    return obeying.kept(certify(obeying.key))
 
 
 def test_break_glass_opens_its_account_with_root_and_no_other(obeying, emergency):
@@ -119,3 +128,28 @@ def test_break_glass_that_is_no_longer_stated_opens_nothing(obeying, offline, em
     obeying.tatu.publish(**said(offline))
     obeying.sync()
     assert obeying.login("breakglass", emergency, "true").returncode == 0
+
+
+def test_every_use_is_an_alarm(fleet, offline, certify, tmp_path):
+    more = f"[statement]\nbreak_glass_authorities = {offline}.pub\n"
+    with Tatu.start(fleet, tmp_path, more) as tatu:
+        project = tatu.project()
+        host = fleet.host("alarmed")
+        project.enrol(host)
+        host.run(["systemd-run", "--unit=obeying", "tatu-agent", "run"])
+        bob = project.person("bob", "member")
+        bob.certify()
+        key = bob.state / "id_ed25519"
+        key.with_name("id_ed25519-cert.pub").write_text(certify(key))
+        login = bob.ssh(host, "breakglass", "id", "-un")
+        assert login.stdout == "breakglass\n", login.stderr
+
+        def told():
+            listed = project.admin.json("login", "list", "--host", host.name)
+            return [
+                (each["account"], each["alarm"]) for each in listed if each["kind"] == "accepted"
+            ]
+
+        host.wait_until(told, "nobody was told of the login", 60)
+        assert told() == [("breakglass", "break-glass")]
+        assert '"action":"login.break-glass"' in tatu.manage("audit", "export", "-")

@@ -8,8 +8,8 @@ import pytest
 
 from tests.hosts.obeying import Obeying
 
-ROUNDS = 12
-LONGEST = 4.0
+ROUNDS = 8
+LONGEST = 3.0
 """Seconds: more than a run takes when nothing kills it."""
 
 
