@@ -58,7 +58,7 @@ soak: ## long runs: a thousand kills
 
 .PHONY: bench
 bench: ## the measurements of docs/performance.md
-	@tools/setup.sh sshd databases openstack
+	@tools/setup.sh sshd databases openstack hosts
 	$(BIN)/python -m bench
 
 .PHONY: agent
