@@ -115,7 +115,7 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
             ("enrolment_host", 30, "Enrolments, and renewals, of a host that proved itself"),
             ("enrolment_address", 600, "Enrolments from an address"),
             ("requests_host", 600, "Requests that an enrolled host signed"),
-            ("logins_host", 60, "Of them, those that tell of logins, 100 at most in each"),
+            ("reports_host", 60, "Of them, reports of how it is, and as many of logins"),
             ("revoked_keys_address", 6000, "Revocation lists of /noauth, to an address"),
             ("denied_address", 600, "Tokens that Keystone refused, from an address"),
             ("certificates_account", 6000, "Certificates of a user"),

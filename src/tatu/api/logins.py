@@ -20,7 +20,7 @@ OTHERS = "tatu:logins:list_project"
 @operation(by_host=True)
 def take(call: Call, authority: Id, host: HostId, body: LoginsRequest) -> LoginsTaken:
     """Take what happened on a host."""
-    rate = call.parts.settings.rates.logins_host
+    rate = call.parts.settings.rates.reports_host
     limits.take(call.parts, "logins-host", rate, authority, host)
     stored = call.parts.logins.take(
         call.host_caller.host,

@@ -48,7 +48,7 @@ class Rates:
     enrolment_host: Rate
     enrolment_address: Rate
     requests_host: Rate
-    logins_host: Rate
+    reports_host: Rate
     revoked_keys_address: Rate
     denied_address: Rate
     certificates_account: Rate

@@ -1,6 +1,6 @@
 """How hosts say they are doing, and who is logged in there."""
 
-from tatu.api import shown, told
+from tatu.api import limits, shown, told
 from tatu.api.operation import Call, operation
 from tatu.api.schemas import (
     HostId,
@@ -17,6 +17,9 @@ from tatu.service.joining import Joined
 @operation(by_host=True)
 def take(call: Call, authority: Id, host: HostId, body: ReportRequest) -> None:
     """Take a host's report, in place of its last one."""
+    limits.take(
+        call.parts, "reports-host", call.parts.settings.rates.reports_host, authority, host
+    )
     call.parts.reports.take(
         Report(
             authority=authority,
