@@ -1,5 +1,7 @@
 """The agent as a Debian package: installed, enrolled, upgraded and taken out on a real host."""
 
+import subprocess
+
 import pytest
 from tools import deb
 
@@ -16,6 +18,10 @@ def state(host, unit="tatu-agent.service"):
     return done.stdout.strip()
 
 
+def running(host):
+    return host.run(["ps", "-eo", "args"]).stdout
+
+
 def files(host):
     """Return what is in the folders that the agent writes to, as dpkg and people left it."""
     script = (
@@ -26,7 +32,9 @@ def files(host):
     return host.run(["sh", "-c", script]).stdout
 
 
-def test_the_package_installs_enrols_and_leaves_the_machine_as_it_was(boot, project, package):
+def test_the_package_installs_enrols_and_leaves_the_machine_as_it_was(
+    boot, fleet, project, package
+):
     host = boot("db-1")
     before = files(host)
     host.write("/root/tatu-agent.deb", package.read_bytes())
@@ -41,11 +49,26 @@ def test_the_package_installs_enrols_and_leaves_the_machine_as_it_was(boot, proj
     login = bob.ssh(host, "member", "id", "-un")
     assert login.stdout == "member\n", login.stderr + host.journal("ssh")
 
-    bob.run("usercert", "revoke", serial, "--reason", "test")
-    host.wait_until(
-        lambda: bob.ssh(host, "member", "true").returncode == 255,
-        "the agent that the package started does not obey",
-    )
+    with fleet.inside():
+        session = subprocess.Popen(
+            bob.ssh_command(host, "member", "setsid", "-w", "sleep", "600"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    try:
+        host.wait_until(lambda: "sleep 600" in running(host), "the session does not begin")
+        bob.run("usercert", "revoke", serial, "--reason", "test")
+        host.wait_until(
+            lambda: bob.ssh(host, "member", "true").returncode == 255,
+            "the agent that the package started does not obey",
+        )
+        # the unit leaves the agent what it needs for that
+        host.wait_until(lambda: "sleep 600" not in running(host), "the session does not end")
+        assert session.wait(60) == 255
+    finally:
+        session.kill()
+        session.wait()
     host.run(["dpkg", "--install", "/root/tatu-agent.deb"])  # an upgrade keeps the enrolment
     host.wait_until(lambda: state(host) == "active", "the agent does not run")
     assert "obeying" in host.run(["tatu-agent", "sync"]).stdout
