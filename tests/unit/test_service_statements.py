@@ -96,6 +96,19 @@ def test_a_process_that_is_configured_otherwise_says_so_once_and_is_not_answered
     assert deployment.compose().statements.newest("blue") == told, "none can be made"
 
 
+def test_what_another_release_said_is_said_anew_after_the_upgrade(deployment):
+    before, _ = newest(deployment)
+    text = before.statement.replace(b'"pam_sudo":false,', b"")
+    older = replace(before, statement=text, version=before.version + 1)
+    deployment.ledger.publications.store(older, None, after=before.version)
+    deployment.clock.forward(seconds=1)
+    publication, found = newest(deployment.compose())
+    assert publication.version > older.version
+    assert (found.pam_sudo, found.krl_version) == (False, before.krl_version)
+    key = deployment.authorities.show("blue").active(Purpose.USER)
+    assert deployment.statements.announced_for("blue", key) is not None
+
+
 def test_an_authority_that_is_not_there_has_no_statement(deployment):
     with pytest.raises(NotFound):
         deployment.statements.newest("green")

@@ -16,7 +16,7 @@ from tatu.core.authority import (
     KeyState,
     Purpose,
 )
-from tatu.core.errors import Conflict, Gone, Unavailable
+from tatu.core.errors import Conflict, Gone, Malformed, Unavailable
 from tatu.core.keys import PublicKey
 from tatu.core.krl import Krl, Serials
 from tatu.core.principals import RoleMap
@@ -104,8 +104,8 @@ class Statements:
         # Times of issue are whole seconds: some of that second may be older than the key.
         begun = key.created_at.replace(microsecond=0)
         for found in self.ledger.publications.issued_since(authority_id, begun, limit=_LOOKED_AT):
-            told = statement.decode(found.statement)
-            if key.public_key in (
+            told = _read(found)
+            if told and key.public_key in (
                 *told.user_authorities,
                 *told.host_authorities,
                 *told.statement_keys,
@@ -143,8 +143,8 @@ class Statements:
 
         Later ones are not asked: while two processes differ they must not outdo one another.
         """
-        said, wanted = statement.decode(found.statement), self.settings
-        return wanted == replace(
+        said, wanted = _read(found), self.settings
+        return said is not None and wanted == replace(
             wanted,
             end_at_expiry=said.end_at_expiry,
             break_glass=said.break_glass,
@@ -234,7 +234,7 @@ class Statements:
         the revocations in it. Nobody keeps access by that: certificates end with their roles. They
         stand, too, while the cloud does not tell its roles: revocations must go out all the same.
         """
-        before = statement.decode(last.statement) if last else None
+        before = _read(last) if last else None
         try:
             given = self.role_map.of(self.identities.roles(since=since)).given
         except Unavailable:
@@ -273,6 +273,14 @@ def trusted_keys(authority: Authority, purpose: Purpose, now: datetime) -> tuple
         for key in trusted
         if key.retired_at is None or now < key.retired_at + longest
     )
+
+
+def _read(found: Publication) -> Statement | None:
+    """Return what a publication says; None when a release with other fields made it."""
+    try:
+        return statement.decode(found.statement)
+    except Malformed:
+        return None
 
 
 def _check_hosts_remain(authority: Authority, now: datetime) -> None:
