@@ -1,12 +1,16 @@
 """Upgrades: a signed, later release on a host whose operator wants it, and nothing else (S17)."""
 
+import hashlib
 import subprocess
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 
 from tatu import agentfile
-from tatu.agent import VERSION
+from tatu.agent import VERSION, upgrade
+from tatu.agent.errors import AgentError
+from tests.fakes.http import FakeHttp
 
 LATER = "9.0.0"
 SHEBANG = b"#!/usr/bin/python3 -IS\n"
@@ -125,3 +129,41 @@ def test_a_release_without_its_signature_is_none(host):
     path = host.release()
     (host.root / "release.sig").unlink()
     host.refuses("there is no", path)
+
+
+class Offering(FakeHttp):
+    """A Tatu that offers these bytes and this signature."""
+
+    def __init__(self, data, signature):
+        super().__init__()
+        self.data, self.signature = data, signature
+
+    def respond(self, method, path, headers, body):
+        digest = hashlib.sha256(self.data).hexdigest()
+        if path == "/v2/agent":
+            return 200, {}, self.data
+        if path == f"/v2/agent/{digest}/signature" and self.signature:
+            return 200, {}, self.signature
+        return 404, {}, b"{}"
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_what_tatu_offers_comes_with_its_signature_or_not_at_all(host, signed):
+    path = host.release()
+    signature = path.with_name("release.sig").read_bytes()
+    tatu = Offering(path.read_bytes(), signature if signed else b"")
+    state = SimpleNamespace(url=tatu.url, ca_file=None, insecure_http=False)
+    store = SimpleNamespace(load=lambda: state)
+    try:
+        if signed:
+            assert upgrade.from_server(store) == (path.read_bytes(), signature.decode())
+        else:
+            with pytest.raises(AgentError, match="answered 404"):
+                upgrade.from_server(store)
+    finally:
+        tatu.stop()
+
+
+def test_a_host_that_is_not_enrolled_is_offered_nothing():
+    with pytest.raises(AgentError, match="not enrolled"):
+        upgrade.from_server(SimpleNamespace(load=lambda: None))
