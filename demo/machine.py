@@ -33,6 +33,13 @@ directory = {folder}/state
 kek_file = {folder}/kek
 """
 
+WATCH_CONF = """
+[watch]
+endpoint = http://127.0.0.1:{port}/watch
+with_api = true
+bind_port = {port}
+"""
+
 SSHD_CONFIG = """\
 Include {folder}/etc/ssh/sshd_config.d/*.conf
 Port {port}
@@ -84,10 +91,11 @@ def tail(log: Path, lines: int = 12) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """A folder in which everything of one demonstration lives."""
+    """A folder in which everything of one demonstration lives; a watch door, if it has a port."""
 
     folder: Path
     api_port: int
+    watch_port: int | None = None
 
     @property
     def url(self) -> str:
@@ -138,6 +146,7 @@ class Machine:
             make_key(self.admin_key, "the first administrator of the demonstration")
         self.config.write_text(
             TATU_CONF.format(url=self.url, port=self.api_port, folder=self.folder)
+            + (WATCH_CONF.format(port=self.watch_port) if self.watch_port else "")
         )
         if not (self.folder / "kek").exists():
             self.manage("keystore", "new-key", str(self.folder / "kek"))

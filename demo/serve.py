@@ -34,7 +34,7 @@ What the host needs: docs/operations/hosts.md
 def main() -> int:  # noqa: RET503 (its end is the server's)
     """Prepare the folder, say what to try, and become the server."""
     port = int(os.environ.get("PORT", PORT)) or free_port()
-    machine = Machine(folder=FOLDER.resolve(), api_port=port)
+    machine = Machine(folder=FOLDER.resolve(), api_port=port, watch_port=free_port())
     try:
         check_free(port)
         machine.prepare()
