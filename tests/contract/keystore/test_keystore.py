@@ -117,6 +117,9 @@ def test_statements_and_checkpoints_are_signed_each_for_its_purpose(keystore, al
         freshness=Freshness(policy=FreshnessPolicy.WARN, max_age_seconds=60),
         minimum_agent_version="0",
         lockdown=False,
+        pam_sudo=False,
+        end_at_expiry=False,
+        break_glass=None,
     )
     checkpoint = Checkpoint(deployment="d", sequence=1, hash="0" * 64, at=NOW)
     for armored, namespace, message in (
