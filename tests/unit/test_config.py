@@ -304,3 +304,24 @@ def test_instances_reach_us_by_http_only_where_that_is_called_insecure(load):
 def test_what_the_platform_carries_to_us_may_be_http(load):
     found = load("[vendordata]\napi_endpoint_for_vms = http://169.254.169.254/tatu\n")
     assert found.vendordata.api_endpoint_for_vms == "http://169.254.169.254/tatu"
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [
+        ("", ""),
+        ("endpoint = /watch", "/watch"),
+        ("endpoint = https://tatu.example:8323/watch/", "https://tatu.example:8323/watch"),
+    ],
+)
+def test_hosts_are_told_of_a_watch_door_where_there_is_one(load, written, named):
+    found = load(f"[watch]\n{written}\n").watch
+    assert (named, timedelta(seconds=55), False) == (found.endpoint, found.hold, found.with_api)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["watch", "ftp://tatu.example/", "https://a:b@tatu.example/", "https://x/?y"]
+)
+def test_a_watch_door_is_a_path_or_a_url(load, endpoint):
+    with pytest.raises(Malformed, match=r"\[watch\] endpoint"):
+        load(f"[watch]\nendpoint = {endpoint}\n")
