@@ -6,6 +6,8 @@ from uuid import uuid4
 
 import pytest
 
+from tests.lab.hosts.metadata import metadata
+
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDIhzM3uyAlG7s5mUkD7K2yyJ2JBT2M1dwHvzkG6hFvC mine"
 
 ENROLMENT = 3.0
@@ -128,6 +130,17 @@ def test_only_the_machine_that_enrolled_is_the_instance(instance, build, project
     for host in (instance, copy):
         login = bob.ssh(host, "member", "id", "-un")
         assert login.stdout == "member\n", login.stderr + host.journal("tatu-agent")
+
+
+def test_an_instance_without_a_drive_asks_the_metadata_service(fleet, boot, project):
+    host = fleet.new(str(uuid4()))
+    project.trust(host)
+    host.boot_drive(project.instance(host, "db"))
+    with metadata(fleet) as asked:
+        host.boot(by_service=True)
+        host.wait_until(lambda: host.sshd_ready() and enrolled_at(host), "it does not enrol")
+    assert (host.address, "/openstack/latest/vendor_data2.json") in asked
+    assert shown(project, host)["state"] == "enrolled"
 
 
 def on_drive(host):

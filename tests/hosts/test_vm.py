@@ -13,8 +13,9 @@ pytestmark = pytest.mark.matrix
 @pytest.fixture
 def machine(fleet, project):
     made = fleet.new_vm(str(uuid4()))
-    trusted = {"ca_certs": {"trusted": [project.tatu.certificate.read_text()]}}
-    user_data = f"#cloud-config\n{yaml.safe_dump(trusted)}"
+    path, content = project.trusted
+    told = {"write_files": [{"path": path, "content": content}]}
+    user_data = f"#cloud-config\n{yaml.safe_dump(told)}"
     made.boot_drive(project.instance(made, "vm") | {"user_data": user_data})
     made.boot()
     made.wait()

@@ -36,16 +36,24 @@ class Host(Machine):
             subprocess.run(command, check=True)
         network.plug(fleet.switch, self._namespace, address)
 
-    def boot(self):
-        drive = ["--bind-ro=" + f"{self.drive}:/var/lib/cloud/seed/config_drive"]
+    def boot(self, *, by_service=False):
+        """Switch it on; what its drive says it finds there, or asks the metadata service for."""
+        if by_service:
+            told = [
+                "--setenv=product_name=OpenStack Nova"
+            ]  # by which cloud-init knows whom to ask
+        elif self.drive:
+            told = [f"--bind-ro={self.drive}:/var/lib/cloud/seed/config_drive"]
+        else:
+            told = []
         self.spawn(
             [
                 *("unshare", "--mount", "sh", "-ec", _BOOT, "sh", self._base, self.folder),
                 *("--quiet", "--register=no", "--keep-unit", f"--machine={self.name}"),
                 f"--network-namespace-path=/run/netns/{self._namespace}",
-                *(drive if self.drive else []),
+                *told,
                 "--boot",
-                *([] if self.drive else ["cloud-init=disabled"]),
+                *([] if told else ["cloud-init=disabled"]),
             ]
         )
 

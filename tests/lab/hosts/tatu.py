@@ -253,11 +253,17 @@ class Project:
             finally:
                 started.kill()
 
+    @functools.cached_property
+    def trusted(self):
+        """Return the file by which a host's system trusts Tatu for TLS: its path and text."""
+        certificate = self.tatu.certificate
+        command = ["openssl", "x509", "-noout", "-subject_hash", "-in", certificate]
+        name = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return f"/etc/ssl/certs/{name}.0", certificate.read_text()
+
     def trust(self, host):
-        """Have a host trust Tatu's certificate for TLS, as an image of the cloud's operator does."""
-        subject = ["openssl", "x509", "-noout", "-subject_hash", "-in", self.tatu.certificate]
-        name = subprocess.run(subject, capture_output=True, text=True, check=True).stdout.strip()
-        host.write(f"/etc/ssl/certs/{name}.0", self.tatu.certificate.read_bytes())
+        """Have a host trust Tatu, as an image of the cloud's operator does."""
+        host.write(*self.trusted)
 
     def enrol(self, host):
         """Admit a host as an operator does, and let its agent enrol."""
