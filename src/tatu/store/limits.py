@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from tatu.core.errors import Conflict, TooMany
 from tatu.ports import Limits
@@ -23,6 +23,11 @@ _REMEMBERED = 10_000
 """Keys whose lease a process remembers; a forgotten lease is only counted as used."""
 
 _STRIPES = 64
+
+# Made once: a fleet that tells at once has a lease for each of its hosts
+_MINE = table.c.key == bindparam("its_key")
+_USED = select(table.c.window, table.c.used).where(_MINE).with_for_update()
+_FIRST, _NEXT = insert(table), update(table).where(_MINE)
 
 
 @dataclass
@@ -94,15 +99,14 @@ class SqlLimits(Limits):
         hashed = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
         def work(connection: Connection) -> int:
-            mine = table.c.key == hashed
-            row = connection.execute(select(table).where(mine).with_for_update()).one_or_none()
+            row = connection.execute(_USED, {"its_key": hashed}).one_or_none()
             used = 0 if row is None or row.window < number else row.used
             granted = max(0, min(limit // _SHARE or 1, _MOST_LEASED, limit - used))
             values = {"window": number, "used": used + granted, "ends_at": ends_at}
             if row is None:
-                connection.execute(insert(table).values(key=hashed, **values))
+                connection.execute(_FIRST, {"key": hashed, **values})
             elif granted:
-                connection.execute(update(table).where(mine).values(values))
+                connection.execute(_NEXT, {"its_key": hashed, **values})
             return granted
 
         try:
