@@ -164,6 +164,7 @@ def test_stack_serves_and_configures_the_others_and_clean_leaves_nothing(devstac
     assert left <= {"tatu", "tatu-api.log", "tatu-worker.log", "tatu-api.pid", "tatu-worker.pid"}
 
 
+@pytest.mark.matrix
 def test_without_barbican_keys_are_wrapped_in_the_ledger(devstack):
     here = devstack(TATU_USE_BARBICAN="False", TATU_DNS_ZONE_NAME="ssh.example.")
     told = here.run("stack install", "stack post-config", "stack test-config")
@@ -185,6 +186,7 @@ def test_what_cannot_work_is_said_before_anything_is_installed(devstack, setting
     assert not (here.folder / "calls").exists()
 
 
+@pytest.mark.matrix
 def test_behind_a_proxy_tatu_is_known_by_https_and_trusts_the_clouds_authority(devstack):
     here = devstack(
         SERVICE_HOST="192.0.2.1",
