@@ -1,6 +1,7 @@
 """Which sessions end, and which processes end with them."""
 
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -235,31 +236,32 @@ def test_a_cgroup_is_frozen_for_as_long_as_it_takes(tmp_path, monkeypatch):
     assert switch.read_text() == "0"
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/system.slice/ssh.service",
-        "/",
-        "",
-        "/../../session-13.scope",
-        "/user.slice/session-13.scope/inner",
-        "/user.slice/session-14.scope",
-        "/user.slice/session-131.scope",
-    ],
-)
-def test_only_the_scope_of_a_session_itself_is_taken_for_it(path):
-    """Without logind a session is in sshd's own cgroup, with all others."""
-    assert not ending._is_scope(replace(BOB, cgroup=path))
-    assert ending._is_scope(BOB)
-
-
-def test_the_scope_of_a_session_is_held_when_its_connection_has_gone(layout, machine, monkeypatch):
+def test_the_scope_of_a_session_is_held_whether_or_not_a_process_of_it_is_seen(
+    layout, machine, monkeypatch
+):
     held = []
     monkeypatch.setattr(ending, "end", lambda which, _: held.append(which.cgroups) or [])
+    nobody = pwd.getpwnam("nobody").pw_uid
     write(layout, session("nobody", number=13))
-    machine[:] = [replace(BOB, pid=999), EVE]
+    write(layout, session("no-such-account", number=14))
     ending.enforce(layout, StateOf(newest()), NOW)
-    assert held == [{SCOPE}]
+    assert (held, machine) == ([{f"/user.slice/user-{nobody}.slice/session-13.scope"}], [])
+
+
+def test_nothing_is_looked_for_before_the_cgroup_is_still(tmp_path, monkeypatch):
+    monkeypatch.setattr(doomed, "_CGROUPS", (tmp_path,))
+    folder = tmp_path / SCOPE[1:]
+    folder.mkdir(parents=True)
+    (folder / "cgroup.events").write_text("populated 1\nfrozen 0\n")
+    slept = []
+
+    def sleep(_):
+        slept.append((folder / "cgroup.freeze").read_text())
+        (folder / "cgroup.events").write_text("populated 1\nfrozen 1\n")
+
+    monkeypatch.setattr(doomed.time, "sleep", sleep)
+    with doomed._frozen({SCOPE}):
+        assert slept == ["1"]
 
 
 def write(layout, login):

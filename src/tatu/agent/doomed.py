@@ -15,6 +15,7 @@ from tatu.agent.processes import Process
 
 _READING = 0.3
 """Seconds that sshd has to send what is said on a terminal."""
+_FREEZING = 1.0
 _DEADLINE = 10.0
 _PAUSE = 0.02
 _CGROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
@@ -81,11 +82,22 @@ def _frozen(cgroups: Collection[str]) -> Iterator[None]:
         for switch in switches:
             with suppress(OSError):
                 switch.write_text("1")
+        until = time.monotonic() + _FREEZING
+        while not all(map(_is_still, switches)) and time.monotonic() < until:
+            time.sleep(_PAUSE)
         yield
     finally:
         for switch in switches:
             with suppress(OSError):
                 switch.write_text("0")
+
+
+def _is_still(switch: Path) -> bool:
+    """Say whether nothing runs there any more; what is not there at all is still."""
+    try:
+        return "frozen 1" in switch.with_name("cgroup.events").read_text()
+    except OSError:
+        return True
 
 
 def _tell_users(doomed: Collection[Process], reasons: dict[int, str]) -> None:

@@ -9,7 +9,6 @@ a double fork change none of it. A process of a managed account that is in no re
 from __future__ import annotations
 
 import pwd
-import re
 import time
 from collections.abc import Collection
 from datetime import datetime
@@ -119,26 +118,26 @@ def _end_sessions(records: Collection[Session], reasons: dict[int, str]) -> list
     """End the sessions that have a reason, and return what could not be."""
     if not reasons:
         return []
+    ended = [session for session in records if session.id in reasons]
     doomed = Doomed(
         kept=frozenset(session.id for session in records if session.id not in reasons),
         sessions=frozenset(reasons),
-        cgroups=frozenset(
-            process.cgroup
-            for process in processes.running()
-            if process.session in reasons and _is_scope(process)
-        ),
+        cgroups=frozenset(filter(None, map(_scope, ended))),
     )
     return end(doomed, reasons)
 
 
-def _is_scope(process: Process) -> bool:
-    """Say whether a process is in the cgroup that logind made for its session, and for no other.
+def _scope(session: Session) -> str | None:
+    """Return the cgroup that logind made for a session, by its name.
 
-    There whoever became root, and with it got another audit session, is still found; and what is
-    another process each moment can be held. Without logind the cgroup is sshd's, with everybody.
+    There whoever became root, and with it got another audit session, is still found. Nothing that
+    runs is asked for it: what is another process each moment can be held there, and seen.
     """
-    scope = rf"/(?!.*\.\./).*/session-{process.session}\.scope"
-    return re.fullmatch(scope, process.cgroup) is not None
+    try:
+        uid = pwd.getpwnam(session.account).pw_uid
+    except KeyError:
+        return None
+    return f"/user.slice/user-{uid}.slice/session-{session.id}.scope"
 
 
 def end_strays(layout: Layout) -> list[Process]:
