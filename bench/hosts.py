@@ -54,7 +54,7 @@ def _idle(hosts: Sequence[Any], seconds: float) -> Iterator[Row]:
     shares = [100 * (_used(host) - used) / took for host, used in zip(hosts, before, strict=True)]
     yield Row(
         section=_SECTION,
-        name="an agent starts, and proves all that is in place, as it does twice an hour",
+        name="an agent starts, and proves all that is in place, as it does once an hour",
         unit="s of a core",
         runs=before,
     )

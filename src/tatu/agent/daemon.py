@@ -48,7 +48,7 @@ class Pace:
     watching: float = 60.0
     sessions: float = 30.0
     journal: float = 120.0
-    thorough: float = 1800.0
+    thorough: float = 3600.0
     jitter: float = 0.1
 
 
