@@ -248,6 +248,19 @@ def test_the_scope_of_a_session_is_held_whether_or_not_a_process_of_it_is_seen(
     assert (held, machine) == ([{f"/user.slice/user-{nobody}.slice/session-13.scope"}], [])
 
 
+def test_a_record_stays_while_anything_is_in_its_cgroup(layout, machine, monkeypatch, tmp_path):
+    monkeypatch.setattr(doomed, "_CGROUPS", (tmp_path / "absent", tmp_path))
+    login = session("nobody", ("nobody",))
+    events = tmp_path / ending._scope(login).lstrip("/") / "cgroup.events"
+    events.parent.mkdir(parents=True)
+    write(layout, login)
+    state = StateOf(newest(accounts={"nobody": ("nobody",)}, sudo=()))
+    for text, kept in (("populated 1\nfrozen 0\n", 1), ("populated 0\nfrozen 0\n", 0)):
+        events.write_text(text)
+        ending.enforce(layout, state, NOW)
+        assert (len(sessions.all(layout)), machine) == (kept, [])
+
+
 def test_nothing_is_looked_for_before_the_cgroup_is_still(tmp_path, monkeypatch):
     monkeypatch.setattr(doomed, "_CGROUPS", (tmp_path,))
     folder = tmp_path / SCOPE[1:]

@@ -92,6 +92,15 @@ def _frozen(cgroups: Collection[str]) -> Iterator[None]:
                 switch.write_text("0")
 
 
+def is_populated(cgroup: str | None) -> bool:
+    """Say whether anything runs in a cgroup, seen or not: it may be another process by now."""
+    for folder in _CGROUPS if cgroup else ():
+        with suppress(OSError):
+            events = folder / str(cgroup).lstrip("/") / "cgroup.events"
+            return "populated 1" in events.read_text()
+    return False
+
+
 def _is_still(switch: Path) -> bool:
     """Say whether nothing runs there any more; what is not there at all is still."""
     try:

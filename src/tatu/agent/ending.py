@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tatu.agent import accounts, files, processes, sessions, signatures, spool
-from tatu.agent.doomed import Doomed, end
+from tatu.agent.doomed import Doomed, end, is_populated
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
 from tatu.agent.processes import NOBODY, Process
@@ -51,7 +51,7 @@ def enforce(layout: Layout, state: State, now: datetime) -> list[str]:
         said.append(f"warning: {len(left)} processes go on that should have ended: {numbers}")
     alive = {process.session for process in processes.running()} if records else set()
     for session in records:
-        if session.id not in alive:
+        if session.id not in alive and not is_populated(_scope(session)):
             _forget(layout, session, reasons.get(session.id, _CLOSED), now)
     return said
 
