@@ -12,8 +12,8 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from tatu.api.hostschemas import CarriedRequest, CarriedShown
 from tatu.api.operation import Call, operation
-from tatu.api.schemas import CarriedRequest, CarriedShown
 from tatu.core.errors import NotFound
 
 _HERE = "/v2/carried"

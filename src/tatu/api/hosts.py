@@ -3,18 +3,17 @@
 from datetime import timedelta
 
 from tatu.api import limits, paging, shown
-from tatu.api.operation import Call, operation
-from tatu.api.schemas import (
+from tatu.api.hostschemas import (
     EnrolmentTokenRequest,
     EnrolmentTokenShown,
     HostFilters,
-    HostId,
     HostList,
     HostShown,
-    Id,
     RenewalRequest,
     RenewalShown,
 )
+from tatu.api.operation import Call, operation
+from tatu.api.schemas import HostId, Id
 
 
 @operation(rule="tatu:hosts:list")

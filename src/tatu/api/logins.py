@@ -1,16 +1,9 @@
 """Who logged in where, as hosts tell it."""
 
 from tatu.api import limits, paging, shown, told
+from tatu.api.hostschemas import LoginFilters, LoginList, LoginShown, LoginsRequest, LoginsTaken
 from tatu.api.operation import Call, operation
-from tatu.api.schemas import (
-    HostId,
-    Id,
-    LoginFilters,
-    LoginList,
-    LoginShown,
-    LoginsRequest,
-    LoginsTaken,
-)
+from tatu.api.schemas import HostId, Id
 from tatu.core.claims import Login, LoginKind
 from tatu.ports import LedgerLogin, LoginFilter
 

@@ -3,17 +3,16 @@
 import json
 
 from tatu.api import paging, shown, told
-from tatu.api.operation import Call, operation
-from tatu.api.schemas import (
-    HostId,
+from tatu.api.hostschemas import (
     HostReceiptShown,
-    Id,
     ReceiptFilters,
     ReceiptList,
     ReceiptRequest,
     ReceiptShown,
     ReceiptTaken,
 )
+from tatu.api.operation import Call, operation
+from tatu.api.schemas import HostId, Id
 from tatu.core.claims import Receipt
 from tatu.core.errors import Malformed
 from tatu.service.receipts import SignedStatement

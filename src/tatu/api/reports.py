@@ -1,15 +1,9 @@
 """How hosts say they are doing, and who is logged in there."""
 
 from tatu.api import limits, shown, told
+from tatu.api.hostschemas import ReportRequest, SessionList, SessionShown
 from tatu.api.operation import Call, operation
-from tatu.api.schemas import (
-    HostId,
-    Id,
-    Links,
-    ReportRequest,
-    SessionList,
-    SessionShown,
-)
+from tatu.api.schemas import HostId, Id, Links
 from tatu.core.claims import Finding, LiveSession, Report
 from tatu.service.joining import Joined
 

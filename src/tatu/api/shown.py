@@ -2,17 +2,13 @@
 
 from datetime import datetime
 
+from tatu.api.hostschemas import FindingShown, HostKeyShown, HostShown, ReceiptShown, ReportShown
 from tatu.api.schemas import (
     AuthorityKeyShown,
     AuthorityShown,
     CertificateShown,
-    FindingShown,
-    HostKeyShown,
-    HostShown,
     LeftOutShown,
     ProfileShown,
-    ReceiptShown,
-    ReportShown,
     RoleHeld,
     WhoAmI,
 )

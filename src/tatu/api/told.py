@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
+from tatu.api.hostschemas import LoginTold, SessionTold
 from tatu.api.operation import Call
-from tatu.api.schemas import LoginTold, SessionTold
 from tatu.core import canonical
 from tatu.core.claims import ClaimedCertificate
 from tatu.core.errors import Malformed

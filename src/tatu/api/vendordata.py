@@ -2,8 +2,8 @@
 
 from uuid import UUID
 
+from tatu.api.hostschemas import VendordataRequest, VendordataShown
 from tatu.api.operation import Call, operation
-from tatu.api.schemas import VendordataRequest, VendordataShown
 from tatu.service.statements import statement_keys
 
 _VERSION = 1
