@@ -44,6 +44,8 @@ connection = sqlite:///{folder}/tatu.db
 directory = {folder}/state
 [keystore_local]
 kek_file = {folder}/kek
+[agent]
+directory = {folder}/agents
 [inventory]
 driver = file
 [inventory_file]
@@ -74,7 +76,8 @@ class Tatu:
         self.url = f"https://{GATEWAY}:{port}"
         self.log = folder / "tatu.log"
         self._group = f"{fleet.name}/tatu-{port}"
-        self.agent = folder / "tatu-agent"
+        self.agent = folder / "agents/tatu-agent"  # the same while its sources change
+        self.agent.parent.mkdir()
         self.certificate, key = make_certificate(folder, GATEWAY)
         self.key = make_key(folder / "admin")
         self.instances = {}
@@ -191,7 +194,7 @@ class Tatu:
     @functools.cached_property
     def static_vendordata(self):
         """Return what Nova gives every instance."""
-        return self.manage("vendordata", "static")
+        return self.manage("vendordata", "static", "--agent", self.agent)
 
     @functools.cached_property
     def _nova(self):
