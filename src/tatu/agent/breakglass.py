@@ -12,7 +12,6 @@ import sys
 import syslog
 from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 
 from tatu.agent import hooks, sshd
 from tatu.agent.errors import Malformed, Refused
@@ -28,8 +27,7 @@ def door(layout: Layout, offline: BreakGlass | None) -> sshd.BreakGlass | None:
     """Return the account with sshd's `AuthorizedPrincipalsCommand` for it."""
     if offline is None:
         return None
-    program = Path(__file__).parents[2]  # the zipapp, or the folder that the package is in
-    given = shlex.join([str(program), offline.account])
+    given = shlex.join([str(hooks.program()), offline.account])
     command = f"{hooks.words(layout, HOOK)} {given} %t %k"
     return sshd.BreakGlass(offline.account, command)
 

@@ -104,7 +104,7 @@ def _files(layout: Layout, store: Store, state: State, now: datetime) -> Iterato
         yield from _compared(layout.sudoers, sudoers.rules(managed, newest))
     elif newest.sudo:
         yield Finding(WARNING, "sudo", f"{', '.join(newest.sudo)} may use it, but it is not here")
-    services = [*unattended.SERVICES, "sshd", *(("sudo", "sudo-i") if newest.pam_sudo else ())]
+    services = [*pam.UNATTENDED, pam.SSHD, *(pam.SUDO if newest.pam_sudo else ())]
     for service in services:
         if (layout.pam / service).exists() and not pam.present(layout, service):
             yield Finding(WARNING, str(layout.pam / service), "the agent's lines are missing")

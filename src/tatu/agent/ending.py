@@ -22,11 +22,11 @@ from tatu.agent.processes import NOBODY, Process
 from tatu.agent.sessions import Session
 from tatu.agent.state import State, floored
 from tatu.agent.statement import Statement
+from tatu.agent.text import TIME
 
 _GRACE = 2.0
 """Seconds that a login may take from getting its audit session to being recorded."""
 _MAX_TOLD = 2**20
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _CLOSED = "closed"
 _SHOWN = 10
 
@@ -188,7 +188,7 @@ def _forget(layout: Layout, session: Session, why: str, now: datetime) -> None:
 def _spool(layout: Layout, session: Session, kind: str, at: datetime, detail: str) -> None:
     event = {
         "id": f"{kind}-{session.at:%Y%m%dT%H%M%SZ}-{session.id}",
-        "at": at.strftime(_TIME),
+        "at": at.strftime(TIME),
         "kind": kind,
         **session.told(),
     }

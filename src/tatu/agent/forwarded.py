@@ -19,12 +19,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NoReturn
 
-from tatu.agent import signatures
+from tatu.agent import processes, signatures
 from tatu.agent.errors import AgentError, Malformed
-from tatu.agent.keys import UserCertificate
+from tatu.agent.keys import UserCertificate, string
 from tatu.agent.sessions import Session
 
 EXTENSION = b"sudo-challenge@tatu"
@@ -37,8 +36,6 @@ _RSA_SHA2_512 = 4
 _MAX_ANSWER = 16 * 2**10
 _MAX_PATH = 107  # what fits into a socket's address
 _MAX_REASON = 256
-_PARENT, _STARTED = 1, 19
-"""Where these stand in /proc/PID/stat, behind the name (proc(5))."""
 _PEER = struct.Struct("iII")  # socket(7), SO_PEERCRED
 
 
@@ -51,11 +48,11 @@ class Connection:
 
     def sign(self, certificate: UserCertificate, message: bytes) -> str:
         """Return an armored signature `sudo@tatu`, not verified yet; raises `AgentError`."""
-        self._ask(_EXTENSION_REQUEST + _string(EXTENSION) + _string(message))
+        self._ask(_EXTENSION_REQUEST + string(EXTENSION) + string(message))
         blob = base64.b64decode(certificate.line.split(" ")[1])
         flags = _RSA_SHA2_512 if certificate.subject_key.startswith("ssh-rsa ") else 0
-        data = _string(_to_be_signed(message))
-        answer = self._ask(_SIGN_REQUEST + _string(blob) + data + flags.to_bytes(4, "big"))
+        data = string(_to_be_signed(message))
+        answer = self._ask(_SIGN_REQUEST + string(blob) + data + flags.to_bytes(4, "big"))
         length = int.from_bytes(answer[1:5], "big")
         if answer[:1] != _SIGN_RESPONSE or len(answer) != 5 + length:
             raise AgentError("the agent did not sign: it has another key, or was told not to")
@@ -70,7 +67,7 @@ class Connection:
     def _ask(self, request: bytes) -> bytes:
         try:
             self.socket.settimeout(_left(self.until))
-            self.socket.sendall(_string(request))
+            self.socket.sendall(string(request))
             length = int.from_bytes(self._exactly(4), "big")
             if not 0 < length <= _MAX_ANSWER:
                 raise Malformed("what answers is no agent")
@@ -168,38 +165,27 @@ def _located(path: str, owner: int) -> int:
 
 def serves(process: int, session: Session) -> bool:
     """Say whether a process is the one by which sshd serves a session that is still open."""
-    monitor = _stat(session.monitor)
-    # A number that was given to another process since has another start
-    return monitor[_STARTED:][:1] == [str(session.started)] and _stat(process)[_PARENT:][:1] == [
-        str(session.monitor)
-    ]
-
-
-def _stat(process: int) -> list[str]:
-    """Return the fields from the state on, or none; a process may be called `) S 1 (`."""
     try:
-        text = Path(f"/proc/{process}/stat").read_text(errors="replace")
+        monitor, server = processes.stat(session.monitor), processes.stat(process)
     except OSError:
-        return []
-    return text.rpartition(")")[2].split()
-
-
-def _string(data: bytes) -> bytes:
-    return len(data).to_bytes(4, "big") + data
+        return False
+    # A number that was given to another process since has another start
+    is_open = monitor[processes.STARTED] == str(session.started)
+    return is_open and server[processes.PARENT] == str(session.monitor)
 
 
 def _to_be_signed(message: bytes) -> bytes:
     """Return what a key signs for a message (PROTOCOL.sshsig)."""
     digest = hashlib.sha512(message).digest()
     parts = (signatures.SUDO.encode(), b"", b"sha512", digest)
-    return b"SSHSIG" + b"".join(map(_string, parts))
+    return b"SSHSIG" + b"".join(map(string, parts))
 
 
 def _armored(key: str, signature: bytes) -> str:
     """Return the text form of a signature by a key."""
     blob = base64.b64decode(key.split(" ")[1])
     parts = (blob, signatures.SUDO.encode(), b"", b"sha512", signature)
-    envelope = b"SSHSIG" + (1).to_bytes(4, "big") + b"".join(map(_string, parts))
+    envelope = b"SSHSIG" + (1).to_bytes(4, "big") + b"".join(map(string, parts))
     text = base64.b64encode(envelope).decode()
     lines = (text[at : at + 70] for at in range(0, len(text), 70))
     return "\n".join(("-----BEGIN SSH SIGNATURE-----", *lines, "-----END SSH SIGNATURE-----", ""))

@@ -25,6 +25,11 @@ def command(layout: Layout, name: str) -> str:
     return words(layout, name)
 
 
+def program() -> Path:
+    """Return what hooks run the agent from: its one file, or the folder that the package is in."""
+    return Path(__file__).parents[2]
+
+
 def words(layout: Layout, name: str) -> str:
     """Return how a hook is run, whether or not it is there.
 

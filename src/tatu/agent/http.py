@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from tatu.agent import VERSION
 from tatu.agent.errors import AgentError, Answered, Malformed
+from tatu.agent.text import plain
 
 METADATA = "169.254.169.254"
 """Where an instance finds its platform."""
@@ -27,6 +28,7 @@ _SILENCE = 10.0
 _DEADLINE = 60.0
 _CHUNK = 65_536
 _MAX_PROBLEM = 4096
+_MAX_SAID = 300
 _NOT_MODIFIED = 304
 _REFUSED = 400
 _CARRIED = {
@@ -167,7 +169,8 @@ class Server:
         except (OSError, ValueError, http.client.HTTPException) as error:
             _tls.cache_clear()  # the authorities' file may have been replaced
             reason = getattr(error, "reason", None) or error
-            raise AgentError(f"cannot reach {self.url}: {_plain(str(reason))}") from error
+            said = plain(str(reason), _MAX_SAID)
+            raise AgentError(f"cannot reach {self.url}: {said}") from error
 
 
 @functools.lru_cache(maxsize=2)
@@ -257,9 +260,4 @@ def _said(status: int, body: bytes) -> str:
         said = f"{problem['detail']} (request {problem['request_id']})"
     except _NO_PROBLEM:
         said = "no reason given"
-    return f"the server answered {status}: {_plain(said)}"
-
-
-def _plain(text: str) -> str:
-    """Return foreign text as one short line: it is shown on an operator's terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)[:300]
+    return f"the server answered {status}: {plain(said, _MAX_SAID)}"

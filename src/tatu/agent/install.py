@@ -30,8 +30,9 @@ from tatu.agent.layout import Layout
 from tatu.agent.sshd import Wanted
 from tatu.agent.state import MAX_KRL, State, Store, krl_digest
 from tatu.agent.statement import Statement
+from tatu.agent.text import WRITTEN
 
-_MARK = b"# Written by tatu-agent; what is changed here is written again.\n"
+_MARK = f"{WRITTEN}\n".encode()
 
 
 def install(layout: Layout, store: Store, state: State, now: datetime) -> bool:

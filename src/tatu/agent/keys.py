@@ -158,7 +158,7 @@ def _read(line: str) -> dict[str, Any]:
     return {
         "line": line,
         "kind": kind,
-        "subject_key": _line(_string(algorithm.encode()) + b"".join(map(_string, fields))),
+        "subject_key": _line(string(algorithm.encode()) + b"".join(map(string, fields))),
         "serial": serial,
         "key_id": _text(key_id),
         "principals": tuple(_text(principal) for principal in principals),
@@ -177,7 +177,8 @@ def _options(fields: tuple[bytes, ...]) -> dict[str, str]:
     return dict(zip(map(_text, fields[::2]), map(_text, values)))
 
 
-def _string(data: bytes) -> bytes:
+def string(data: bytes) -> bytes:
+    """Return bytes as SSH writes a string (RFC 4251, section 5)."""
     return len(data).to_bytes(4, "big") + data
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-from tatu.agent import files, place
+from tatu.agent import block, files, place
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
 
-_BEGIN = b"# Begin: written by tatu-agent; what is changed here is written again.\n"
-_END = b"# End: written by tatu-agent.\n"
-_BLOCK = re.compile(re.escape(_BEGIN) + rb".*?" + re.escape(_END), re.DOTALL)
+SSHD = "sshd"
+SUDO = ("sudo", "sudo-i")
+UNATTENDED = ("cron", "crond", "atd")
+"""What runs programs in a user's name, asked by nobody who is there."""
+
+
+def unmanaged(layout: Layout) -> str:
+    """Return the module that holds for all but managed accounts."""
+    return f"pam_succeed_if.so quiet user notingroup {layout.group}"
 
 
 def ensure(layout: Layout, service: str, lines: Sequence[str]) -> bool:
@@ -26,19 +31,17 @@ def ensure(layout: Layout, service: str, lines: Sequence[str]) -> bool:
     before = files.read(path, place.MAX_FILE)
     if before is None:
         raise AgentError(f"{path} is missing: PAM has no such service here")
-    after = _BEGIN + "".join(f"{line}\n" for line in lines).encode() + _END
-    after += _BLOCK.sub(b"", before)
-    return place.put(layout, path, after, place.mode(path))
+    return place.put(layout, path, block.first(lines, before), place.mode(path))
 
 
 def remove(layout: Layout, service: str) -> None:
     """Take our lines out of a service's file; the rest of it is as it was. Raises `AgentError`."""
     path = layout.pam / service
     before = files.read(path, place.MAX_FILE) or b""
-    if _BLOCK.search(before):
-        place.put(layout, path, _BLOCK.sub(b"", before), place.mode(path))
+    if block.present(before):
+        place.put(layout, path, block.without(before), place.mode(path))
 
 
 def present(layout: Layout, service: str) -> bool:
     """Say whether our lines, whatever they are by now, are in a service's file."""
-    return bool(_BLOCK.search(files.read(layout.pam / service, place.MAX_FILE) or b""))
+    return block.present(files.read(layout.pam / service, place.MAX_FILE) or b"")

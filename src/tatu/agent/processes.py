@@ -11,6 +11,9 @@ from dataclasses import dataclass
 NOBODY = 0xFFFFFFFF
 """The login uid, or the audit session, of what no login began."""
 
+PARENT, STARTED = 1, 19
+"""Where these stand in what `stat` returns."""
+
 _OF_THE_KERNEL = 0x00200000  # PF_KTHREAD
 _MAX_READ = 16 * 2**10
 _GONE = (FileNotFoundError, ProcessLookupError)
@@ -31,8 +34,8 @@ class Process:
     def send(self, number: signal.Signals) -> None:
         """Send a signal, unless the process has ended and another may have its number."""
         with suppress(*_GONE):
-            fields = _stat(self.pid)
-            if int(fields[19]) == self.started:
+            fields = stat(self.pid)
+            if int(fields[STARTED]) == self.started:
                 os.kill(self.pid, number)
 
 
@@ -53,7 +56,7 @@ def _running() -> Iterator[Process]:
 
 
 def _process(pid: int) -> Process | None:
-    fields = _stat(pid)
+    fields = stat(pid)
     # A leader that ended is a zombie for as long as other threads of it run
     is_over = fields[0] in "ZX" and int(fields[17]) <= 1
     if is_over or int(fields[6]) & _OF_THE_KERNEL:
@@ -61,7 +64,7 @@ def _process(pid: int) -> Process | None:
     status = _read(pid, "status")
     return Process(
         pid=pid,
-        started=int(fields[19]),
+        started=int(fields[STARTED]),
         # The real one: sshd is an account's for moments, by the effective one, at each login
         uid=int(status.partition("\nUid:\t")[2].split(None, 1)[0]),
         login_uid=int(_read(pid, "loginuid")),
@@ -71,8 +74,8 @@ def _process(pid: int) -> Process | None:
     )
 
 
-def _stat(pid: int) -> list[str]:
-    """Return the fields from the state on: a process may be called `) S 1 (`."""
+def stat(pid: int) -> list[str]:
+    """Return the fields from the state on: a process may be called `) S 1 (`. Raises OSError."""
     return _read(pid, "stat").rpartition(")")[2].split()
 
 

@@ -12,8 +12,8 @@ from tatu.agent import VERSION, files, request, sessions, spool
 from tatu.agent.errors import Answered
 from tatu.agent.layout import Layout
 from tatu.agent.state import State
+from tatu.agent.text import TIME
 
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _AT_ONCE = 100
 _BATCHES = 20
 """A full spool must not keep the rest of a round waiting for long."""
@@ -34,7 +34,7 @@ def send_receipt(layout: Layout, state: State, now: datetime) -> bool:
         "statement_version": newest.version,
         "krl_version": newest.krl_version,
         "krl_digest": newest.krl_digest,
-        "at": now.strftime(_TIME),
+        "at": now.strftime(TIME),
     }
     try:
         taken = request.signed(layout, state, "PUT", "receipt", receipt, now=now)

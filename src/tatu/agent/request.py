@@ -18,9 +18,9 @@ from tatu.agent.http import Server
 from tatu.agent.keys import HostCertificate
 from tatu.agent.layout import Layout
 from tatu.agent.state import State, floored
+from tatu.agent.text import TIME
 
 _MAX_ANSWER = 2**18
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _QUICKEST = ("ssh-ed25519", "ecdsa-sha2-")
 
 
@@ -34,7 +34,7 @@ def signed(
     place = f"{quote(state.authority, safe='')}/hosts/{quote(state.host, safe='')}"
     path = f"/v2/authorities/{place}/{rest}"
     body = json.dumps(value).encode()
-    told = floored(now, state.newest).strftime(_TIME)
+    told = floored(now, state.newest).strftime(TIME)
     nonce = secrets.token_hex(16)
     text = message(state, method=method, path=path, body=body, time=told, nonce=nonce)
     armored = signatures.sign(text, layout.ssh / _key(layout, state), signatures.HOST)

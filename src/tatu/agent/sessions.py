@@ -17,9 +17,9 @@ from tatu.agent.errors import AgentError, Malformed
 from tatu.agent.keys import UserCertificate
 from tatu.agent.layout import Layout
 from tatu.agent.processes import NOBODY
+from tatu.agent.text import TIME, plain
 
 _MAX_RECORD = 64 * 2**10
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _FIELDS = {
     "session": int,
     "monitor": int,
@@ -54,7 +54,7 @@ class Session:
                 raise Malformed("a session's record is damaged")
             if not 0 < facts["session"] < NOBODY:
                 raise Malformed("the record is of no session: everything else runs in none")
-            at = datetime.strptime(facts["at"], _TIME).replace(tzinfo=timezone.utc)
+            at = datetime.strptime(facts["at"], TIME).replace(tzinfo=timezone.utc)
         except (ValueError, RecursionError) as error:
             raise Malformed("a session's record is damaged") from error
         return cls(
@@ -73,7 +73,7 @@ class Session:
         return {
             "account": self.account,
             "serial": certificate.serial,
-            "key_id": spool.plain(certificate.key_id),
+            "key_id": plain(certificate.key_id, spool.MAX_TEXT),
             "subject_key": keys.fingerprint(certificate.subject_key),
             "signature_key": keys.fingerprint(certificate.signature_key),
             "source": self.source,
@@ -81,7 +81,7 @@ class Session:
 
     def reported(self) -> dict[str, Any]:
         """Return the session as the host's report lists it."""
-        return {"id": self.id, **self.told(), "since": self.at.strftime(_TIME)}
+        return {"id": self.id, **self.told(), "since": self.at.strftime(TIME)}
 
 
 def record_logins(layout: Layout) -> bool:
@@ -91,16 +91,15 @@ def record_logins(layout: Layout) -> bool:
     process its audit session stands in the file too, but behind modules that users can feed.
     Without such a file there are no records, and every session is ended. Raises `AgentError`.
     """
-    if not (layout.pam / "sshd").exists():
+    if not (layout.pam / pam.SSHD).exists():
         return False
     hook = f"{hooks.command(layout, 'session')} {folder(layout)}"
-    others = f"pam_succeed_if.so quiet user notingroup {layout.group}"
     lines = (
         "session optional pam_loginuid.so",
-        f"session [success=1 default=ignore] {others}",
+        f"session [success=1 default=ignore] {pam.unmanaged(layout)}",
         f"session required pam_exec.so seteuid quiet type=open_session {hook}",
     )
-    return pam.ensure(layout, "sshd", lines)
+    return pam.ensure(layout, pam.SSHD, lines)
 
 
 def folder(layout: Layout) -> Path:

@@ -19,10 +19,12 @@ from typing import Any
 from tatu.agent import files
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
+from tatu.agent.text import plain
 
 MAX_SIZE = 4 * 2**20
 _MAX_EVENT = 16 * 2**10  # bytes
-_MAX_TEXT = 255
+MAX_TEXT = 255
+"""What Tatu takes: a text that it refused would stop all that follow."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +35,15 @@ class Batch:
     lost: int
 
 
-def plain(text: str) -> str:
-    """Return a foreign text as Tatu takes it: one that it refused would stop all that follow."""
-    return "".join(c if c.isprintable() else "?" for c in text)[:_MAX_TEXT]
-
-
 def append(layout: Layout, event: dict[str, Any]) -> None:
     """Keep an event, durably; without an `id` it gets one. Raises `AgentError`.
 
     An event that does not fit is counted as lost.
     """
-    told = {name: plain(value) if type(value) is str else value for name, value in event.items()}
+    told = {
+        name: plain(value, MAX_TEXT) if type(value) is str else value
+        for name, value in event.items()
+    }
     data = json.dumps({"id": secrets.token_hex(16), **told}).encode()
     with _locked(layout) as folder:
         if len(data) > _MAX_EVENT or _size(folder) + len(data) > MAX_SIZE:

@@ -15,15 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tatu.agent import files, place
+from tatu.agent import block, files, place
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
 from tatu.agent.signatures import run
+from tatu.agent.text import WRITTEN
 
 _DIRECTIVE = re.compile(r'\s*"?(\w+)"?[\s=]+(.*)')
-_BEGIN = b"# Begin: written by tatu-agent; what is changed here is written again.\n"
-_END = b"# End: written by tatu-agent.\n"
-_BLOCK = re.compile(re.escape(_BEGIN) + rb".*?" + re.escape(_END), re.DOTALL)
 MAX_CONFIG = 2**20
 _MAX_DEPTH = 16  # as in sshd's servconf.c
 _FROM = ("127.0.0.1", "10.0.0.1", "203.0.113.1", "::1")
@@ -94,7 +92,7 @@ def _settings(layout: Layout, wanted: Wanted, account: str | None = None) -> dic
 
 def drop_in(layout: Layout, wanted: Wanted) -> bytes:
     """Return the drop-in: host certificates for all, the rest for managed accounts."""
-    lines = ["# Written by tatu-agent; what is changed here is written again.", ""]
+    lines = [WRITTEN, ""]
     lines += [f"HostCertificate {path}" for path in wanted.certificates]
     # of two blocks that fit sshd takes the first
     for account in [wanted.break_glass.account, None] if wanted.break_glass else [None]:
@@ -142,19 +140,19 @@ def include(layout: Layout) -> bool:
     It takes none where the distribution includes the folder, as most do.
     """
     text = files.read(layout.sshd_config, MAX_CONFIG) or b""
-    plain = _BLOCK.sub(b"", text)
+    plain = block.without(text)
     drop_in = os.path.realpath(layout.drop_in)
     reads = _read_before(layout.sshd_config, 0, plain)
     if any(os.path.realpath(path) == drop_in for path, _ in reads):
         _put_config(layout, plain)
         return False
-    _put_config(layout, _BEGIN + f"Include {layout.drop_in}\n".encode() + _END + plain)
+    _put_config(layout, block.first([f"Include {layout.drop_in}"], plain))
     return True
 
 
 def exclude(layout: Layout) -> None:
     """Take our block out of sshd's main file, if it is there."""
-    _put_config(layout, _BLOCK.sub(b"", files.read(layout.sshd_config, MAX_CONFIG) or b""))
+    _put_config(layout, block.without(files.read(layout.sshd_config, MAX_CONFIG) or b""))
 
 
 def _put_config(layout: Layout, data: bytes) -> None:

@@ -20,6 +20,7 @@ from tatu.agent import files, statement
 from tatu.agent.errors import AgentError, Malformed
 from tatu.agent.statement import Receiver, Statement
 
+KRL_MAGIC = b"SSHKRL\n\0"
 MAX_KRL = 16 * 2**20
 
 _MAX_STATE = 2**20

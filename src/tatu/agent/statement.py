@@ -14,6 +14,7 @@ from typing import Any
 
 from tatu.agent.errors import Malformed, Refused
 from tatu.agent.keys import public_key
+from tatu.agent.text import TIME
 
 MAX_SIZE = 256 * 2**10
 MAX_LIFETIME = timedelta(minutes=15)
@@ -32,7 +33,6 @@ _ID = re.compile(r"[!-~]{1,255}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _AGENT_VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,3}")
 _ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ def accept(new: Statement, last: Statement | None, receiver: Receiver, now: date
     if max(new.version, new.krl_version) > newest or new.issued > now + MAX_AHEAD:
         raise Refused("too-far-ahead", f"statement {new.version} is over {MAX_AHEAD} ahead")
     if now >= new.expires:
-        raise Refused("expired", f"the statement ended at {new.expires:{_TIME}}")
+        raise Refused("expired", f"the statement ended at {new.expires:{TIME}}")
     if last is None:
         return
     if new.version <= last.version:
@@ -295,11 +295,11 @@ class _Fields:
         """Take an RFC 3339 time, in UTC to the second."""
         text = str(self.take(name, str))
         try:
-            time = datetime.strptime(text, _TIME).replace(tzinfo=timezone.utc)
+            time = datetime.strptime(text, TIME).replace(tzinfo=timezone.utc)
         except ValueError as error:
             raise Malformed(f"{self._what} has no {name} that is a time") from error
         # strptime takes 2026-1-1 as well
-        if time.strftime(_TIME) != text:
+        if time.strftime(TIME) != text:
             raise Malformed(f"{self._what} has no {name} in the canonical form")
         return time
 

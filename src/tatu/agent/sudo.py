@@ -26,18 +26,16 @@ from typing import Any
 from tatu.agent import files, forwarded, freshness, hooks, pam, sessions, signatures, spool
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
+from tatu.agent.processes import NOBODY
 from tatu.agent.sessions import Session
-from tatu.agent.state import State, Store, floored
+from tatu.agent.state import KRL_MAGIC, State, Store, floored
 from tatu.agent.statement import Statement
+from tatu.agent.text import TIME
 
-_SERVICES = ("sudo", "sudo-i")
 _PATIENCE = 8.0
 _AT_MOST = 10
-_NO_SESSION = 0xFFFFFFFF
 _MAX_ENVIRONMENT = 8 * 2**20
-_KRL_MAGIC = b"SSHKRL\n\0"
 _SOURCE = "source-address"
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def ask_for_proof(layout: Layout, *, wanted: bool) -> None:
@@ -46,7 +44,7 @@ def ask_for_proof(layout: Layout, *, wanted: bool) -> None:
     Others skip it. It stands first and decides alone: what comes behind it might ask for a
     password, or take one that is empty.
     """
-    installed = [service for service in _SERVICES if (layout.pam / service).exists()]
+    installed = [service for service in pam.SUDO if (layout.pam / service).exists()]
     lines = _check(layout) if wanted and installed else []
     for service in installed:
         if lines:
@@ -56,11 +54,9 @@ def ask_for_proof(layout: Layout, *, wanted: bool) -> None:
 
 
 def _check(layout: Layout) -> list[str]:
-    program = Path(__file__).parents[2]  # the zipapp, or the folder that the package is in
-    hook = f"{hooks.command(layout, 'sudo')} {program} {layout.root} {layout.group}"
-    others = f"pam_succeed_if.so quiet user notingroup {layout.group}"
+    hook = f"{hooks.command(layout, 'sudo')} {hooks.program()} {layout.root} {layout.group}"
     return [
-        f"auth [success=2 default=ignore] {others}",
+        f"auth [success=2 default=ignore] {pam.unmanaged(layout)}",
         f"auth [success=done default=ignore] pam_exec.so seteuid quiet stdout {hook}",
         "auth requisite pam_deny.so",
     ]
@@ -123,7 +119,7 @@ def main(arguments: list[str]) -> int:
 
 def asking(layout: Layout, question: Question) -> Session:
     """Return the session that asks, as sshd's PAM hook wrote it down; raises `AgentError`."""
-    if question.session == _NO_SESSION:
+    if question.session == NOBODY:
         raise AgentError("this process belongs to no login")
     session = sessions.of(layout, question.session)
     if session is None:
@@ -206,7 +202,7 @@ def _check_not_revoked(store: Store, state: State, session: Session) -> None:
     """Raise `AgentError` unless the newest verified list is there and lacks the certificate."""
     krl = store.krl(state)
     # ssh-keygen takes an empty file for "nothing is revoked"
-    if not krl.startswith(_KRL_MAGIC):
+    if not krl.startswith(KRL_MAGIC):
         raise AgentError("the revocation list is none")
     if signatures.is_revoked(session.certificate.line, store.krl_path(state)):
         raise AgentError("the certificate of this login is revoked")
@@ -222,7 +218,7 @@ def challenge(host: str, session: Session, nonce: str, now: datetime) -> bytes:
         "host": host,
         "nonce": nonce,
         "session": str(session.id),
-        "time": now.strftime(_TIME),
+        "time": now.strftime(TIME),
     }
     return json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
 
@@ -238,7 +234,7 @@ def _tell(layout: Layout, now: datetime, session: Session | None, why: str | Non
     """Keep what happened for Tatu, and in the system's log, which has it when the disk is full."""
     account = os.environ.get("PAM_USER", "")
     kind = "sudo-accepted" if why is None else "sudo-refused"
-    event: dict[str, Any] = {"kind": kind, "at": now.strftime(_TIME), "account": account}
+    event: dict[str, Any] = {"kind": kind, "at": now.strftime(TIME), "account": account}
     if session:
         event.update(session.told())
     if why is not None:

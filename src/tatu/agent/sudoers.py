@@ -12,6 +12,7 @@ from tatu.agent import files, place
 from tatu.agent.layout import Layout
 from tatu.agent.signatures import run
 from tatu.agent.statement import Statement
+from tatu.agent.text import WRITTEN
 
 _MODE = 0o440
 _PROVEN = (
@@ -45,7 +46,7 @@ def keep(layout: Layout, accounts: Sequence[str], newest: Statement) -> None:
 def rules(accounts: Iterable[str], newest: Statement) -> bytes:
     """Return the file for these accounts."""
     offline = newest.break_glass.account if newest.break_glass else None
-    lines = ["# Written by tatu-agent; what is changed here is written again."]
+    lines = [WRITTEN]
     for name in sorted(accounts):
         if name != offline and name not in newest.sudo:
             lines.append(f"{name} ALL=(ALL:ALL) !ALL")

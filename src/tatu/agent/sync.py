@@ -14,12 +14,19 @@ from tatu.agent.http import Server
 from tatu.agent.install import admit, install
 from tatu.agent.keys import HostCertificate
 from tatu.agent.layout import Layout
-from tatu.agent.state import MAX_KRL, State, Store, check_machine, floored, krl_digest
+from tatu.agent.state import (
+    KRL_MAGIC,
+    MAX_KRL,
+    State,
+    Store,
+    check_machine,
+    floored,
+    krl_digest,
+)
 from tatu.agent.statement import Statement
 
 _MAX_ANSWER = 2**20  # a statement inside JSON: each of its quotes takes two bytes
 _NEAR = timedelta(days=2)
-_KRL_MAGIC = b"SSHKRL\n\0"
 
 
 def sync(layout: Layout, store: Store, clock: Callable[[], datetime]) -> list[str]:
@@ -120,7 +127,7 @@ def adopt(store: Store, state: State, server: Server) -> State:
         krl = store.krl(state)
     except AgentError:
         krl = _fetch_krl(state, new, server)
-    if not krl.startswith(_KRL_MAGIC) or int.from_bytes(krl[12:20], "big") != new.krl_version:
+    if not krl.startswith(KRL_MAGIC) or int.from_bytes(krl[12:20], "big") != new.krl_version:
         # sshd takes an empty file as "nothing is revoked", and any text as a list of keys
         raise AgentError(f"the revocation list is no KRL of version {new.krl_version}")
     signatures.check_krl(store.stage(krl))

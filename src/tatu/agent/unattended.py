@@ -8,12 +8,11 @@ from __future__ import annotations
 from tatu.agent import files, made, pam, place
 from tatu.agent.layout import Layout
 from tatu.agent.signatures import run
+from tatu.agent.text import WRITTEN
 
-SERVICES = ("cron", "crond", "atd")
-_MODULE = "account required pam_succeed_if.so quiet user notingroup {group}"
 # systemd takes $$ for a dollar sign; who lingers or asks `systemd-run --user` gets no manager
 _UNIT = """\
-# Written by tatu-agent; what is changed here is written again.
+{written}
 [Service]
 ExecCondition=/bin/sh -c 'case " $$(/usr/bin/id -nG) " in *" {group} "*) exit 1;; esac'
 """
@@ -21,9 +20,9 @@ ExecCondition=/bin/sh -c 'case " $$(/usr/bin/id -nG) " in *" {group} "*) exit 1;
 
 def keep(layout: Layout) -> None:
     """Refuse managed accounts to what runs programs in a user's name; raises `AgentError`."""
-    for service in SERVICES:
+    for service in pam.UNATTENDED:
         if (layout.pam / service).exists():
-            pam.ensure(layout, service, [_MODULE.format(group=layout.group)])
+            pam.ensure(layout, service, [f"account required {pam.unmanaged(layout)}"])
     if layout.systemd.is_dir():
         made.folder(layout, layout.user_manager.parent)
         if place.put(layout, layout.user_manager, unit(layout)):
@@ -32,12 +31,12 @@ def keep(layout: Layout) -> None:
 
 def unit(layout: Layout) -> bytes:
     """Return our part of the unit of users' managers."""
-    return _UNIT.format(group=layout.group).encode()
+    return _UNIT.format(written=WRITTEN, group=layout.group).encode()
 
 
 def remove(layout: Layout) -> None:
     """Take it back."""
-    for service in SERVICES:
+    for service in pam.UNATTENDED:
         pam.remove(layout, service)
     if layout.user_manager.exists():
         files.remove(layout.user_manager)

@@ -17,7 +17,6 @@ from tatu.agent.layout import Layout
 from tatu.agent.signatures import run
 
 _UNITS = ("etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
-_SERVICES = ("sshd", "sudo", "sudo-i")
 _PROGRAM = "tatu-agent"
 _PACKAGE = "var/lib/dpkg/info/tatu-agent.list"
 
@@ -45,7 +44,7 @@ def uninstall(layout: Layout, *, remove_accounts: bool) -> list[str]:
     shutil.rmtree(layout.run, ignore_errors=True)
     if ending.end_strays(layout):
         said.append("warning: some processes of managed accounts could not be ended")
-    for service in _SERVICES:
+    for service in (pam.SSHD, *pam.SUDO):
         pam.remove(layout, service)
     unattended.remove(layout)
     if remove_accounts:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Self
 
 from tatu.core import canonical
+from tatu.core.accounts import ACCOUNT
 from tatu.core.certificate import Certificate
 from tatu.core.errors import Malformed
 from tatu.core.host import HOST_ID
@@ -17,13 +18,12 @@ EXTENSION = "sudo-challenge@tatu"
 
 MAX_SIZE = 1024
 
-_ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 _NONCE = re.compile(r"[0-9a-f]{64}")
 _SESSION = re.compile(r"[0-9]{1,10}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _FORMS = {
-    "account": _ACCOUNT,
+    "account": ACCOUNT,
     "certificate": _FINGERPRINT,
     "host": HOST_ID,
     "nonce": _NONCE,
