@@ -197,12 +197,40 @@ def test_a_login_is_noticed_enforced_and_reported(host):
     assert host.daemon._changes() == host.daemon._seen
 
 
-def test_live_sessions_are_looked_at_again_and_again(host):
+def test_what_runs_is_looked_at_again_and_again_whether_or_not_a_login_is_recorded(host):
     host.round()
-    host.live = ["a session"]
     host.daemon._enforced_at -= QUICK.sessions
+    assert host.live == []
     assert "enforce" in host.round()
     assert "enforce" not in host.round()
+
+
+def test_sessions_that_expire_end_while_the_door_keeps_silent(host):
+    host.round()
+    host.daemon.pace = replace(QUICK, sessions=0.05)
+    host.calls.clear()
+    host.daemon._rest(0.5)
+    assert 3 <= host.calls.count("enforce") <= 10
+    assert "refresh" not in host.calls
+
+
+def test_a_host_without_a_statement_ends_nothing(host):
+    host.broken["refresh"] = AgentError("no")
+    host.state = None
+    host.daemon.pace = replace(QUICK, sessions=0)
+    assert "enforce" not in host.round()
+    host.daemon._rest(0.05)
+    assert "enforce" not in host.calls
+
+
+def test_what_one_step_said_is_not_said_again_because_another_had_nothing_to_say(host, capsys):
+    host.round()
+    assert "in place" in capsys.readouterr().err
+    host.daemon._enforced_at -= QUICK.sessions
+    host.round()
+    host.daemon._thorough_at = time.monotonic()
+    assert "install" in host.round()
+    assert "in place" not in capsys.readouterr().err
 
 
 def test_a_spooled_event_is_told_at_once_and_one_that_stays_does_not_hurry(host):

@@ -7,6 +7,7 @@ others follow.
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -38,8 +39,9 @@ class Pace:
     """How often what is done, in seconds.
 
     `spread` is how long a fleet takes to fetch what all of it is told of at once; `polling` is for
-    want of a door, and `watching` while one is there, which might keep silent. What nobody changed
-    is proven anew each `thorough`; `tick` is how soon a login is noticed.
+    want of a door, and `watching` while one is there, which might keep silent. Each `sessions`, at
+    rest as well, it ends what may not go on: what expires, and strays. What nobody changed is
+    proven anew each `thorough`; `tick` is how soon a login is noticed.
     """
 
     tick: float = 5.0
@@ -64,9 +66,9 @@ class Daemon:
     _wake: threading.Event = field(default_factory=threading.Event)
     _stopping: bool = False
     _failing: set[str] = field(default_factory=set)
-    _said: frozenset[str] = frozenset()
+    _said: dict[str, frozenset[str]] = field(default_factory=dict)
     _thorough_at: float = 0.0
-    _enforced_at: float = 0.0
+    _enforced_at: float = math.inf  # until there is a statement to end sessions by
     _seen: tuple[int, int] = (0, 0)
     _in_place: object = None
     _found: Sequence[Any] = ()
@@ -110,6 +112,8 @@ class Daemon:
             _tell_systemd("WATCHDOG=1")
             if self._changes() != self._seen:
                 return
+            if self._must_enforce():
+                self._step("sessions", self._enforce)
 
     def _round(self) -> None:
         if not self._step("enrolment", self._enrol):
@@ -120,7 +124,8 @@ class Daemon:
         if thorough:
             self._thorough_at = now + self.pace.thorough
         self._step("sync", lambda: self._sync(thorough=thorough))
-        if before != self._seen or now >= self._enforced_at + self.pace.sessions:
+        is_done = self._enforced_at >= now  # as part of what was put in place
+        if not is_done and (before != self._seen or self._must_enforce()):
             self._step("sessions", self._enforce)
         self._step("receipt", self._receipt)
         if now >= self._journal_at:
@@ -172,7 +177,7 @@ class Daemon:
                 self._enforced_at = time.monotonic()
                 said = put_in_place(self.layout, self.store, state, self.clock)
                 self._in_place = self._meaning(state)
-                self._tell([*said, *warnings(self.layout, state, self.clock())])
+                self._tell("sync", [*said, *warnings(self.layout, state, self.clock())])
         if failure:
             raise failure
 
@@ -182,18 +187,21 @@ class Daemon:
         timeless = replace(newest, version=0, issued=_EVER, expires=_EVER)
         return timeless, refusing(newest, now), state.certificates
 
-    def _tell(self, said: Sequence[str]) -> None:
+    def _tell(self, step: str, said: Sequence[str]) -> None:
         for line in said:
-            if line not in self._said:
+            if line not in self._said.get(step, ()):
                 _say(line)
-        self._said = frozenset(said)
+        self._said[step] = frozenset(said)
+
+    def _must_enforce(self) -> bool:
+        return time.monotonic() >= self._enforced_at + self.pace.sessions
 
     def _enforce(self) -> None:
+        """End what may not go on; strays as well, which are there where nothing is recorded."""
         self._enforced_at = time.monotonic()
-        if sessions.all(self.layout):
-            with self.store.locked():
-                said = ending.enforce(self.layout, self._state(), self.clock())
-            self._tell(said)
+        with self.store.locked():
+            said = ending.enforce(self.layout, self._state(), self.clock())
+        self._tell("sessions", said)
 
     def _receipt(self) -> None:
         state = self._state()
