@@ -433,11 +433,25 @@ def test_what_is_too_much_is_refused_at_the_door(deployment, host):
     assert host.call("POST", "logins", {"events": events}).status_code == 400
     findings = [{"level": "info", "about": "a", "detail": "b"}]
     assert host.call("PUT", "report", report(findings=findings * 201)).status_code == 400
+    open_ones = [session(deployment.issue())] * 1001
+    assert host.call("PUT", "report", report(sessions=open_ones)).status_code == 400
     assert (
         host.call("PUT", "report", report(findings=[{**findings[0], "level": "bad"}])).status_code
         == 400
     )
     assert host.call("PUT", "report", report(os="x\u001b[0m")).status_code == 400
+
+
+def test_as_much_as_the_contract_allows_is_taken_and_shown(deployment, host):
+    """Also for whoever hides among a thousand sessions of their own."""
+    mine = deployment.issue()
+    told = [session(mine, id=number) for number in range(1000)]
+    finding = {"level": "error", "about": "a" * 255, "detail": "b" * 1024}
+    answer = host.call("PUT", "report", report(sessions=told, findings=[finding] * 200))
+    assert answer.status_code == 204
+    assert (
+        len(deployment.call("GET", f"{host.path}/sessions", "blue-manager").json["items"]) == 1000
+    )
 
 
 def test_people_see_their_own_logins_and_managers_those_of_the_project(deployment, host):

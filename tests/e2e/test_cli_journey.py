@@ -216,7 +216,8 @@ def test_what_a_host_tells_is_shown_and_who_has_not_told_is_named(alice, server,
     tell(server, "told-1", key, "PUT report", report)
     event = {"id": "1", "at": "2026-01-01T00:00:00Z", "kind": "accepted", **opened}
     forged = event | {"id": "2", "serial": 999}
-    tell(server, "told-1", key, "POST logins", {"events": [event, forged], "lost": 4})
+    ended = event | {"id": "3", "kind": "ended", "detail": "its certificate is revoked"}
+    tell(server, "told-1", key, "POST logins", {"events": [event, forged, ended], "lost": 4})
     shown = alice.json("host", "show", "told-1")
     assert (shown["krl_version"], shown["sessions"], shown["agent_version"]) == (
         stated["krl_version"],
@@ -227,10 +228,13 @@ def test_what_a_host_tells_is_shown_and_who_has_not_told_is_named(alice, server,
     (found,) = alice.json("host", "sessions", "told-1")
     assert (found["user_name"], found["serial"], found["source"]) == ("alice", serial, "192.0.2.9")
     listed = alice.json("login", "list", "--host", "told-1")
-    assert [(each["kind"], each["user_name"], each["alarm"]) for each in listed] == [
-        ("lost", "", ""),
-        ("accepted", "", "unknown serial"),
-        ("accepted", "alice", ""),
+    assert [
+        (each["kind"], each["user_name"], each["detail"], each["alarm"]) for each in listed
+    ] == [
+        ("lost", "", "4 events", ""),
+        ("ended", "alice", "its certificate is revoked", ""),
+        ("accepted", "", "", "unknown serial"),
+        ("accepted", "alice", "", ""),
     ]
     asked = ("--after", "2025-12-31T00:00:00Z", "--account", "admin", "--limit", "1")
     (found,) = alice.json("login", "list", *asked, "--alarm", "--all-projects")

@@ -5,16 +5,27 @@ from datetime import datetime
 from typing import Any
 
 from tatu.cli.base import Lister, add_scope, table
+from tatu.core.claims import LoginKind
 
-_COLUMNS = ("at", "host", "account", "kind", "serial", "user_name", "source", "alarm")
-_KINDS = ("accepted", "refused", "sudo-accepted", "sudo-refused", "ended", "lost")
+_COLUMNS = (
+    "at",
+    "host",
+    "account",
+    "kind",
+    "serial",
+    "user_name",
+    "source",
+    "detail",
+    "alarm",
+)
 
 
 class LoginList(Lister):
     """List logins that hosts reported, the latest first: your own, or the project's.
 
     `user_name` is there when the certificate is one of Tatu's as the host names it; `alarm` says
-    what is wrong with one that let somebody in and is not, or was revoked before.
+    what is wrong with one that let somebody in and is not, or was revoked before; `detail` is what
+    the host says of it, such as why it refused or ended.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -23,7 +34,7 @@ class LoginList(Lister):
         parser.add_argument("--host", metavar="HOST", help="to this host, by its id")
         parser.add_argument("--account", help="to this account")
         parser.add_argument("--serial", type=int, help="by this certificate")
-        parser.add_argument("--kind", choices=_KINDS)
+        parser.add_argument("--kind", choices=[str(kind) for kind in LoginKind])
         parser.add_argument(
             "--after", type=_time, metavar="TIME", help="after this time, as 2026-01-31T12:00:00Z"
         )

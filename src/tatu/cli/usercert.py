@@ -178,10 +178,10 @@ class UsercertRevoke(ShowOne):
             )
         if asked.wait:
             wait = Wait(api=self.api, authority=authority, begun=begun, told=self.app.stderr)
-            self._is_open = not wait.until(result.krl_version, asked.timeout)
+            self._waited_in_vain = not wait.until(result.krl_version, asked.timeout)
         return attributes(("revoked", "krl_version"), result)
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Return 1 when hosts were waited for in vain."""
-        self._is_open = False
-        return super().run(parsed_args) or int(self._is_open)
+        self._waited_in_vain = False
+        return super().run(parsed_args) or int(self._waited_in_vain)

@@ -234,6 +234,7 @@ class Login(Struct, frozen=True, kw_only=True):
     serial: int | None = None
     user_name: str | None = None
     source: str | None = None
+    detail: str | None = None
     alarm: str | None = None
 
 
