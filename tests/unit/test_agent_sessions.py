@@ -110,6 +110,7 @@ def test_a_record_is_never_replaced(hook, layout):
         f'publickey {LINE}", "account": "root',
         f"publickey {LINE} comment",
     ],
+    ids=range(8),  # the keys differ from process to process
 )
 def test_a_login_by_anything_but_one_certificate_is_refused(shown, hook, layout):
     with pytest.raises(ValueError, match="no certificate"):
