@@ -163,7 +163,7 @@ def test_a_revocation_between_two_questions_counts(login, agent):
 def test_an_authority_that_is_trusted_no_more_counts(login, agent):
     login.prove(agent)
     login.obey(user_authorities=(login.tatu.host_key.public,), host_authorities=())
-    login.refuses(agent, "not trusted")
+    login.refuses(agent, "no longer trusted")
 
 
 @pytest.mark.parametrize(

@@ -87,9 +87,9 @@ def test_the_certificate_of_an_open_session_may_have_root():
 @pytest.mark.parametrize(
     ("session", "said"),
     [
-        (a_session(authority=OTHER), "not trusted"),
-        (a_session(principals=("member",)), "does not open"),
-        (a_session(principals=()), "does not open"),
+        (a_session(authority=OTHER), "no longer trusted"),
+        (a_session(principals=("member",)), "no longer opens"),
+        (a_session(principals=()), "no longer opens"),
         (a_session(account="member"), "no sudo"),
         (a_session(account="nobody-here"), "no sudo"),
         (a_session(valid_before=NOW), "has ended"),
@@ -99,7 +99,7 @@ def test_the_certificate_of_an_open_session_may_have_root():
         (a_session(critical_options={"source-address": "192.0.2.0/24"}, source=""), "where"),
         (a_session(critical_options={"source-address": "192.0.2.0/24"}, source="me"), "where"),
         (a_session(critical_options={"verify-required": ""}), "not known"),
-        (a_session(authority=OFFLINE), "not trusted"),
+        (a_session(authority=OFFLINE), "no longer trusted"),
         (a_session(authority=OFFLINE, account="rescue"), "no sudo"),
     ],
 )

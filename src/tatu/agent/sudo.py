@@ -23,7 +23,17 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from tatu.agent import files, forwarded, freshness, hooks, pam, sessions, signatures, spool
+from tatu.agent import (
+    files,
+    forwarded,
+    freshness,
+    hooks,
+    opening,
+    pam,
+    sessions,
+    signatures,
+    spool,
+)
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
 from tatu.agent.processes import NOBODY
@@ -165,13 +175,11 @@ def permitted(session: Session, newest: Statement, now: datetime) -> None:
         raise AgentError(f"what is revoked is not known: {stale}")
     if session.account not in newest.sudo:
         raise AgentError(f"the account {session.account} has no sudo")
-    certificate, principals = session.certificate, newest.accounts[session.account]
+    certificate = session.certificate
+    why = opening.objection(certificate, session.account, newest)
+    if why:
+        raise AgentError(f"this login would be refused now: {why}")
     for reason, holds in (
-        (
-            "is of an authority that is not trusted",
-            certificate.signature_key in newest.user_authorities,
-        ),
-        ("does not open this account", not set(principals).isdisjoint(certificate.principals)),
         (
             "has ended: log in again",
             certificate.valid_after <= floored(now, newest) < certificate.valid_before,
