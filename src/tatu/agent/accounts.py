@@ -171,7 +171,11 @@ class Accounts:
 
 
 class Standing(Accounts):
-    """Under another root the users are still this machine's: its group decides, none is made."""
+    """The accounts where `--root` is not `/`: this machine's as they stand, by their group alone.
+
+    Files of such a host lie elsewhere, as in a trial beside a host that is in use, but useradd
+    knows no other users than this machine's: they are nobody's to make or to lock there.
+    """
 
     def managed(self, names: Iterable[str]) -> list[str]:
         """Return those of the names that exist here and belong to the group."""

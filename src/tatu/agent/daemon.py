@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tatu.agent import doctor, ending, logins, receipts, renew, sessions
 from tatu.agent.errors import AgentError
@@ -32,6 +32,8 @@ from tatu.agent.sync import put_in_place, refresh, warnings
 from tatu.agent.watch import Target, Watcher
 
 _EVER = datetime.fromtimestamp(0, timezone.utc)
+_EMPTY = 0
+"""When what is empty, or not there, was changed."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,13 @@ class Pace:
     jitter: float = 0.1
 
 
+class _Changes(NamedTuple):
+    """What differs when somebody came or went, and when something is to be told."""
+
+    sessions: int = _EMPTY
+    spool: int = _EMPTY
+
+
 @dataclass
 class Daemon:
     """The loop; `enrolment` enrols a host that is not, if it can."""
@@ -69,7 +78,7 @@ class Daemon:
     _said: dict[str, frozenset[str]] = field(default_factory=dict)
     _thorough_at: float = 0.0
     _enforced_at: float = math.inf  # until there is a statement to end sessions by
-    _seen: tuple[int, int] = (0, 0)
+    _seen: _Changes = _Changes()
     _in_place: object = None
     _found: Sequence[Any] = ()
     _receipted: str = ""
@@ -211,7 +220,8 @@ class Daemon:
 
     def _flush(self) -> None:
         if not receipts.flush(self.layout, self._state(), self.clock()):
-            self._seen = (self._seen[0], 0)
+            # that the spool is empty now is this round's own doing, and no news
+            self._seen = self._seen._replace(spool=_EMPTY)
 
     def _renew(self) -> None:
         with self.store.locked():
@@ -232,19 +242,18 @@ class Daemon:
             receipts.send_report(self.layout, self._state(), report, self.clock())
             self._reported = report
 
-    def _changes(self) -> tuple[int, int]:
-        """Return what differs when somebody came or went, and when something is to be told."""
+    def _changes(self) -> _Changes:
         folder, spool = sessions.folder(self.layout), self.layout.spool / "events"
-        return _modified(folder), _modified(spool)
+        return _Changes(_modified(folder), _modified(spool))
 
 
 def _modified(path: Path) -> int:
-    """Return when a file or folder was changed, 0 for one that is empty or not there."""
+    """Return when a file or folder was changed."""
     try:
         status = path.stat()
     except OSError:
-        return 0
-    return status.st_mtime_ns if status.st_size else 0
+        return _EMPTY
+    return status.st_mtime_ns if status.st_size else _EMPTY
 
 
 def _say(line: str) -> None:
