@@ -78,7 +78,7 @@ class Daemon:
     _said: dict[str, frozenset[str]] = field(default_factory=dict)
     _thorough_at: float = 0.0
     _enforced_at: float = math.inf  # until there is a statement to end sessions by
-    _seen: _Changes = _Changes()
+    _seen: _Changes = field(default_factory=_Changes)
     _in_place: object = None
     _found: Sequence[Any] = ()
     _receipted: str = ""

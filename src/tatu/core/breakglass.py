@@ -1,7 +1,7 @@
 """What a break-glass certificate may be: short, from a named place, for one account (S20).
 
-It is signed offline and no ledger knows it, so all that holds it is what it says. `agent.breakglass`
-has the same rules.
+It is signed offline and no ledger knows it, so all that holds it is what it says.
+`agent.breakglass` has the same rules.
 """
 
 from datetime import timedelta
