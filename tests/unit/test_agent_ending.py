@@ -108,6 +108,14 @@ def test_break_glass_holds_in_its_account_alone_and_by_its_keys_alone():
     assert "closed" in reason(session("rescue", ("rescue",), OFFLINE), newest(break_glass=None))
 
 
+def test_break_glass_ends_with_its_certificate_whatever_the_policy():
+    """Four hours are all it has: nothing that would end it may reach this host."""
+    login = session("rescue", ("rescue",), OFFLINE)
+    late = NOW + timedelta(hours=1)
+    assert reason(login, now=late - timedelta(seconds=1)) is None
+    assert reason(login, now=late) == "its certificate has expired"
+
+
 def test_a_revoked_break_glass_certificate_ends_its_sessions_too():
     login = session("rescue", ("rescue",), OFFLINE)
     assert reason(login, revoked={login.certificate.line}) == "its certificate is revoked"
@@ -197,6 +205,18 @@ def test_a_login_that_is_being_recorded_is_no_stray(layout, machine, monkeypatch
     )
     ending.end_strays(layout)
     assert strays == [{(90, 0)}]
+
+
+def test_an_account_that_vanished_meanwhile_keeps_no_stray_from_ending(
+    layout, machine, monkeypatch
+):
+    strays = []
+    monkeypatch.setattr(accounts.Standing, "all", lambda _: ["no-such-account", "root"])
+    monkeypatch.setattr(ending, "_GRACE", 0)
+    monkeypatch.setattr(ending, "end", lambda which, _: strays.append(which.strays) or [])
+    machine[:] = [replace(BOB, uid=0)]
+    ending.end_strays(layout)
+    assert strays == [{(13, 0)}]
 
 
 def test_what_is_killed_is_stopped_first_so_that_nothing_is_started_meanwhile(

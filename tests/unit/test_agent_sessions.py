@@ -152,6 +152,14 @@ def test_a_full_memory_refuses_new_sessions_before_it_is_everybodys_loss(room, h
         hook()
 
 
+def test_a_record_that_was_not_written_whole_refuses_the_session(hook, layout, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda opened, data: write(opened, data[:100]))
+    with pytest.raises(ValueError, match="not written whole"):
+        hook()
+    assert list(sessions.folder(layout).iterdir()) == []
+
+
 def test_failing_the_hook_refuses_the_session_and_says_why_in_the_log(layout, monkeypatch):
     said = []
     monkeypatch.setattr(session_hook.syslog, "syslog", lambda _, text: said.append(text))

@@ -1,10 +1,12 @@
 """What is kept on disk until Tatu has been told of it."""
 
+import os
 import threading
 
 import pytest
 
 from tatu.agent import spool
+from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
 from tatu.agent.spool import Batch
 
@@ -71,6 +73,17 @@ def test_a_line_that_a_crash_cut_short_spoils_no_other(layout):
     assert (ids(told), told.lost) == (["a", "c"], 1)
     spool.done(layout, told)
     assert Batch((), 0) == spool.batch(layout, 10)
+
+
+def test_an_event_that_was_not_written_whole_fails_and_spoils_no_other(layout, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda opened, data: write(opened, data[:8]))
+    with pytest.raises(AgentError, match="no room"):
+        spool.append(layout, {"id": "a"})
+    monkeypatch.undo()
+    spool.append(layout, {"id": "b"})
+    told = spool.batch(layout, 10)
+    assert (ids(told), told.lost) == (["b"], 1)
 
 
 @pytest.mark.parametrize("line", [b"7", b"[]", b"{}", b'{"id"', b"\xff", b"[" * 100_000])

@@ -14,7 +14,7 @@ from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 
-from tatu.agent import accounts, files, processes, sessions, signatures, spool
+from tatu.agent import accounts, files, opening, processes, sessions, signatures, spool
 from tatu.agent.doomed import Doomed, end, is_populated
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
@@ -76,30 +76,16 @@ def reason(
 ) -> str | None:
     """Return why a certificate would not open its account now, or None.
 
-    That one has expired counts by policy only: it says until when it lets in.
+    That one has expired counts by policy only: it says until when it lets in. But break-glass is
+    for so long and no longer: nothing else would end it while nothing reaches this host.
     """
-    certificate, account, offline = session.certificate, session.account, newest.break_glass
-    signer, names = certificate.signature_key, newest.accounts.get(account, ())
-    is_offline = offline and account == offline.account and signer in offline.authorities
-    for why, holds in (
-        ("its certificate is revoked", certificate.line in revoked),
-        (
-            "its certificate has expired",
-            newest.end_at_expiry and now >= certificate.valid_before,
-        ),
-        ("its account is closed", not is_offline and not names),
-        (
-            "who signed its certificate is no longer trusted",
-            not is_offline and signer not in newest.user_authorities,
-        ),
-        (
-            "its certificate no longer opens this account",
-            not is_offline and not set(certificate.principals) & set(names),
-        ),
-    ):
-        if holds:
-            return why
-    return None
+    certificate, account = session.certificate, session.account
+    if certificate.line in revoked:
+        return "its certificate is revoked"
+    counts = newest.end_at_expiry or opening.is_break_glass(certificate, account, newest)
+    if counts and now >= certificate.valid_before:
+        return "its certificate has expired"
+    return opening.objection(certificate, account, newest)
 
 
 def _had_root(layout: Layout, session: Session, newest: Statement) -> bool:
@@ -133,11 +119,16 @@ def _scope(session: Session) -> str | None:
     There whoever became root, and with it got another audit session, is still found. Nothing that
     runs is asked for it: what is another process each moment can be held there, and seen.
     """
+    uid = _uid(session.account)
+    return None if uid is None else f"/user.slice/user-{uid}.slice/session-{session.id}.scope"
+
+
+def _uid(account: str) -> int | None:
+    """Return an account's uid, or None for one that is gone since it was listed."""
     try:
-        uid = pwd.getpwnam(session.account).pw_uid
+        return pwd.getpwnam(account).pw_uid
     except KeyError:
         return None
-    return f"/user.slice/user-{uid}.slice/session-{session.id}.scope"
 
 
 def end_strays(layout: Layout) -> list[Process]:
@@ -145,7 +136,7 @@ def end_strays(layout: Layout) -> list[Process]:
 
     A login is without a record for a moment, so a stray is one that still is after a while.
     """
-    uids = frozenset(pwd.getpwnam(name).pw_uid for name in accounts.of(layout).all())
+    uids = {_uid(name) for name in accounts.of(layout).all()} - {None}
     first = _strays(layout, uids) if uids else frozenset()
     if not first:
         return []
@@ -155,7 +146,7 @@ def end_strays(layout: Layout) -> list[Process]:
     return end(doomed, {number: "it has no certificate" for number, _ in doomed.strays})
 
 
-def _strays(layout: Layout, uids: Collection[int]) -> frozenset[tuple[int, int]]:
+def _strays(layout: Layout, uids: Collection[int | None]) -> frozenset[tuple[int, int]]:
     recorded = {session.id for session in sessions.all(layout)}
     return frozenset(
         (process.session, process.uid)

@@ -83,7 +83,8 @@ def _write(folder: str, name: str, record: str) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     opened = os.open(beside, flags, 0o600)
     try:
-        os.write(opened, record.encode())
+        if os.write(opened, record.encode()) != len(record):  # it is ASCII
+            raise ValueError(f"the record was not written whole: is {folder} full?")
         os.link(beside, f"{folder}/{name}")
     finally:
         os.close(opened)

@@ -53,7 +53,9 @@ def append(layout: Layout, event: dict[str, Any]) -> None:
         opened = os.open(folder / "events", flags, 0o600)
         try:
             # begun anew: a line that a crash cut short spoils no other
-            os.write(opened, b"\n" + data + b"\n")
+            line = b"\n" + data + b"\n"
+            if os.write(opened, line) != len(line):
+                raise AgentError(f"cannot keep events in {folder}: there is no room")
             os.fsync(opened)
         finally:
             os.close(opened)
