@@ -136,9 +136,12 @@ def test_a_drive_is_read_and_left_alone(instance, tatu):
 
 
 def test_the_unit_runs_the_agent_by_words_that_systemd_reads_as_they_are(tmp_path):
-    text = unit.text("/usr/lib/tatu-agent/tatu-agent", ["--ca-file=/etc/a $b %c"])
+    options = ["--ca-file=/etc/a $b %c", "--reload-command=sh -c 'echo \\1 \"\"'"]
+    text = unit.text("/usr/lib/tatu-agent/tatu-agent", options)
     (line,) = (line for line in text.splitlines() if line.startswith("ExecStart="))
-    assert line.endswith("tatu-agent run '--ca-file=/etc/a $$b %%c'")
+    assert line.endswith(
+        ' run "--ca-file=/etc/a $$b %%c" "--reload-command=sh -c \'echo \\\\1 \\"\\"\'"'
+    )
     file = tmp_path / unit.NAME
     file.write_text(text.replace("/usr/lib/tatu-agent/tatu-agent", "/bin/true"))
     if shutil.which("systemd-analyze"):

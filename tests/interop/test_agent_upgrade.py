@@ -1,7 +1,9 @@
 """Upgrades: a signed, later release on a host whose operator wants it, and nothing else (S17)."""
 
 import hashlib
+import io
 import subprocess
+import sys
 import zipfile
 from types import SimpleNamespace
 
@@ -84,9 +86,37 @@ def host(tmp_path, keys):
 def test_a_later_release_takes_over(host):
     done = host.upgrade(host.release())
     assert done.returncode == 0, done.stderr
-    assert f"upgraded from {VERSION} to {LATER}" in done.stdout
+    assert f"upgraded from {VERSION} to {LATER}: what runs goes on as {VERSION}" in done.stdout
     assert host.version() == LATER
     assert host.program.stat().st_mode & 0o777 == 0o755
+
+
+def test_what_runs_writes_its_hooks_whole_after_an_upgrade(host):
+    """Where no systemd starts it again, the file that it came from is another meanwhile."""
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from tatu.agent import hooks\n"
+        "print('ready', flush=True); input()\n"
+        "from pathlib import Path; from tatu.agent.layout import Layout\n"
+        "root = Path(sys.argv[2])\n"
+        "for name in ('breakglass', 'session', 'sudo'): hooks.command(Layout(root, root, '', '', ''), name)\n"
+    )
+    state = host.root / "var/lib/tatu-agent"
+    state.mkdir(parents=True)
+    with subprocess.Popen(
+        [sys.executable, "-IS", "-c", script, host.program, host.root],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as running:
+        assert running.stdout.readline() == b"ready\n"
+        host.program.write_bytes(b"# longer\n" * 9 + host.before[:-999])
+        assert host.before != host.program.read_bytes()
+        running.communicate(b"\n", timeout=30)
+    assert running.returncode == 0
+    packed = zipfile.ZipFile(io.BytesIO(host.before))
+    for name in ("breakglass", "session", "sudo"):
+        written = (host.program.parent / name).read_bytes()
+        assert written == packed.read(f"tatu/agent/{name}_hook.py"), name
 
 
 @pytest.mark.parametrize("policy", [None, "", "off\n", "on please\n"])

@@ -6,29 +6,29 @@ accounts, never what is in them.
 
 from __future__ import annotations
 
-import pkgutil
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tatu.agent import accounts, files, install, pam, place, sshd, sudoers, unattended
+from tatu.agent import accounts, files, hooks, install, pam, place, sshd, sudoers, unattended
 from tatu.agent.errors import AgentError
 from tatu.agent.freshness import staleness
 from tatu.agent.layout import Layout
 from tatu.agent.state import State, Store, check_machine
 from tatu.agent.statement import REFUSE_NEW_LOGINS
 from tatu.agent.sync import warnings
+from tatu.agent.text import plain
 
 ERROR, WARNING, INFO = "error", "warning", "info"
 
 _MAX_FINDINGS = 200
-_MAX_TEXT = 1000
+_MAX_ABOUT, _MAX_DETAIL = 255, 1000
+"""As Tatu takes them: of a report that it refuses it knows nothing."""
 _MAX_PASSWD = 4 * 2**20
 _HOME = 5  # which field of passwd(5)
 _WARNING = "warning: "
-_HOOKS = ("breakglass", "session", "sudo")
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,7 @@ def _tried(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
 
 def _plain(found: Finding) -> Finding:
     """Return it as short lines: names of files may hold anything."""
-    about, detail = (
-        "".join(c if c.isprintable() else "?" for c in text)[:_MAX_TEXT]
-        for text in (found.about, found.detail)
-    )
-    return Finding(found.level, about, detail)
+    return Finding(found.level, plain(found.about, _MAX_ABOUT), plain(found.detail, _MAX_DETAIL))
 
 
 def _identity(layout: Layout, state: State, now: datetime) -> Iterator[Finding]:
@@ -87,7 +83,10 @@ def _identity(layout: Layout, state: State, now: datetime) -> Iterator[Finding]:
     stale = staleness(newest, now)
     if stale:
         level = ERROR if newest.freshness_policy == REFUSE_NEW_LOGINS else WARNING
-        yield Finding(level, "clock" if now < newest.issued else "statement", stale)
+        if now < newest.issued:
+            yield Finding(level, "clock", stale)
+        else:
+            yield Finding(level, "statement", f"{stale}, or the clock is ahead: compare it first")
     for line in warnings(layout, state, now):
         text = line.removeprefix(_WARNING)
         if text != stale:
@@ -110,10 +109,10 @@ def _files(layout: Layout, store: Store, state: State, now: datetime) -> Iterato
             yield Finding(WARNING, str(layout.pam / service), "the agent's lines are missing")
     if layout.systemd.is_dir():
         yield from _compared(layout.user_manager, unattended.unit(layout))
-    for hook in _HOOKS:
+    for hook, source in hooks.SOURCES.items():
         path = layout.hooks / hook
         if path.exists():
-            yield from _compared(path, pkgutil.get_data("tatu.agent", f"{hook}_hook.py") or b"")
+            yield from _compared(path, source)
 
 
 def _compared(path: Path, data: bytes) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from tatu.agent import files
+from tatu.agent import files, place
 from tatu.agent.layout import Layout
 
 _MAX_SIZE = 65_536
@@ -39,9 +39,14 @@ def save(layout: Layout, made: Made) -> None:
 
 
 def folder(layout: Layout, path: Path) -> None:
-    """Make a folder of the system's, and those above it, unless they are there."""
-    new = [str(each) for each in (path, *path.parents) if not each.exists()]
+    """Make a folder of the system's, and those above it, unless they are there.
+
+    Raises `AgentError`.
+    """
+    new = [each for each in (path, *path.parents) if not each.exists()]
     if new:
         record = load(layout)
-        save(layout, replace(record, folders=tuple(sorted({*record.folders, *new}))))
+        folders = {*record.folders, *map(str, new)}
+        save(layout, replace(record, folders=tuple(sorted(folders))))
         files.folder(path, 0o755)
+        place.label(layout, *reversed(new))

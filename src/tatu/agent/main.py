@@ -1,4 +1,4 @@
-"""The command: `tatu-agent enrol` and `tatu-agent sync`."""
+"""The command `tatu-agent`: what its words mean, and what becomes of its errors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import NoReturn
@@ -21,11 +22,12 @@ from tatu.agent.layout import Layout
 from tatu.agent.state import Store
 from tatu.agent.sync import sync
 from tatu.agent.token import EnrolmentToken
-from tatu.agent.uninstall import stop, uninstall
+from tatu.agent.uninstall import stopped, uninstall
 
 _TOKEN_VARIABLE = "TATU_ENROLMENT_TOKEN"  # noqa: S105 (a name)
 _MAX_TOKEN = token.MAX_SIZE + 2  # with the end of its line
 _FAILED = 1
+_PATHS = ("root", "sshd_config", "ca_file")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,9 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(sessions.shown(layout, as_json=options.json))
         return 0
     try:
-        if options.command == "uninstall":
-            stop(layout)
-        with store.locked():
+        alone = stopped(layout) if options.command == "uninstall" else nullcontext()
+        with alone, store.locked():
             said = _done(options, layout, store)
     except (AgentError, OSError) as error:
         print(f"tatu-agent: {error}", file=sys.stderr)
@@ -87,12 +88,15 @@ def _enrolment(
 
 
 def _options_of_run(options: argparse.Namespace) -> list[str]:
-    """Return what `run` is to be called with, as `setup` was."""
-    return [
-        *(["--platform"] if options.platform else []),
-        *(["--insecure-http"] if options.insecure_http else []),
-        *([f"--ca-file={options.ca_file}"] if options.ca_file else []),
-    ]
+    """Return what `run` is to be called with, as `setup` was; it runs in another folder."""
+    default = vars(_parser().parse_args(["setup"]))
+    given = []
+    for name, value in vars(options).items():
+        if value != default[name]:
+            text = str(Path(value).resolve()) if name in _PATHS else value
+            option = f"--{name.replace('_', '-')}"
+            given.append(option if value is True else f"{option}={text}")
+    return given
 
 
 def _doctor(layout: Layout, store: Store, *, as_json: bool) -> int:

@@ -26,7 +26,7 @@ def mode(path: Path) -> int:
     return path.stat().st_mode & 0o7777 if path.exists() else MODE
 
 
-def label(layout: Layout, path: Path) -> None:
-    """Give a new file the context that the policy wants: sshd may read no other."""
+def label(layout: Layout, *paths: Path) -> None:
+    """Give what is new the context that the policy wants: sshd may read no other."""
     if layout.selinux.exists():
-        run(["restorecon", str(path)])
+        run(["restorecon", *map(str, paths)])

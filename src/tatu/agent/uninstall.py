@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pwd
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tatu.agent import accounts, ending, files, install, made, pam, place, sshd, unattended, unit
@@ -21,11 +22,27 @@ _PROGRAM = "tatu-agent"
 _PACKAGE = "var/lib/dpkg/info/tatu-agent.list"
 
 
-def stop(layout: Layout) -> None:
-    """Have nobody put in place again what is taken away; raises `AgentError`."""
+@contextmanager
+def stopped(layout: Layout) -> Iterator[None]:
+    """Have nobody put in place again meanwhile what is taken away; raises `AgentError`.
+
+    Where it cannot be taken away the agent goes on: a host that it keeps no more would hear of no
+    revocation.
+    """
+    _check_caller(accounts.of(layout))
     there = any((layout.root / folder / unit.NAME).exists() for folder in _UNITS)
-    if there and layout.systemd.is_dir():
-        run(["systemctl", "disable", "--now", unit.NAME])
+    if not there or not layout.systemd.is_dir():
+        yield
+        return
+    shown = run(["systemctl", "is-enabled", unit.NAME], codes=(0, 1))
+    run(["systemctl", "disable", "--now", unit.NAME])
+    try:
+        yield
+    except BaseException:
+        if shown == b"enabled\n":
+            with suppress(AgentError):  # why it could not be taken away says more
+                run(["systemctl", "enable", "--now", "--no-block", unit.NAME])
+        raise
 
 
 def uninstall(layout: Layout, *, remove_accounts: bool) -> list[str]:
@@ -35,7 +52,6 @@ def uninstall(layout: Layout, *, remove_accounts: bool) -> list[str]:
     again. With `remove_accounts` the accounts' files are lost.
     """
     ours = accounts.of(layout)
-    _check_caller(ours)
     install.close(layout)
     said = [f"warning: {text}" for text in ours.retire(remove=False)]
     _close_sshd(layout)

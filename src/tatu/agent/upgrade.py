@@ -13,7 +13,7 @@ import re
 import zipfile
 from pathlib import Path
 
-from tatu.agent import VERSION, files, signatures, statement, unit
+from tatu.agent import VERSION, files, place, signatures, statement, unit
 from tatu.agent.errors import AgentError, Malformed
 from tatu.agent.http import Server
 from tatu.agent.keys import public_key
@@ -65,15 +65,17 @@ def upgrade(layout: Layout, data: bytes, signature: str) -> list[str]:
     candidate = layout.hooks / "upgrade"
     files.write(candidate, data, 0o700)
     try:
-        said = signatures.run([str(candidate), "--version"])
-        if said.decode("utf-8", "replace") != f"tatu-agent {version}\n":
+        shown = signatures.run([str(candidate), "--version"])
+        if shown.decode("utf-8", "replace") != f"tatu-agent {version}\n":
             raise AgentError(f"release {version} does not run here")
     finally:
         files.remove(candidate)
-    files.write(program, data, 0o755)
-    if layout.systemd.is_dir():
-        signatures.run(["systemctl", "try-restart", "--no-block", unit.NAME])
-    return [f"upgraded from {VERSION} to {version}"]
+    place.put(layout, program, data, 0o755, MAX_SIZE)
+    said = f"upgraded from {VERSION} to {version}"
+    if not layout.systemd.is_dir():
+        return [f"{said}: what runs goes on as {VERSION} until you start it again"]
+    signatures.run(["systemctl", "try-restart", "--no-block", unit.NAME])
+    return [said]
 
 
 def _release_keys() -> tuple[str, ...]:
