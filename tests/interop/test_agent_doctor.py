@@ -125,6 +125,7 @@ def test_a_clock_or_a_statement_that_is_behind_is_found(shift, about, look, tatu
     code, found = look()
     assert code == 1
     assert found[about][0] == "warning"
+    assert ("the clock is ahead" in found[about][1]) == (shift > timedelta(0))
 
 
 def test_a_copied_identity_is_an_error(host, look):
@@ -147,3 +148,5 @@ def test_names_of_files_and_accounts_cannot_forge_lines_on_a_terminal():
     assert told.about == "account ?[2J"
     assert told.detail.startswith("a?error: b")
     assert len(told.detail) <= 1024
+    told = doctor._plain(Finding("info", "/home/" + "x" * 5000, ""))
+    assert len(told.about) <= 255, "or Tatu refuses the whole report"

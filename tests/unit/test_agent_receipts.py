@@ -1,13 +1,22 @@
 """What a host tells is told at least once, in order, and nothing keeps back all that follows."""
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
-from tatu.agent import VERSION, receipts, spool
+from tatu.agent import VERSION, doctor, receipts, spool
+from tatu.agent.doctor import Finding
 from tatu.agent.errors import AgentError, Answered
+from tatu.agent.keys import UserCertificate
 from tatu.agent.layout import Layout
+from tatu.agent.sessions import Session
+from tatu.api.hostschemas import ReportRequest
+from tatu.core.certificate import CertificateType
+from tests.fakes.tatu_server import Key, certify
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 NEWEST = SimpleNamespace(version=9, krl_version=8, krl_digest="sha256:7")
@@ -146,3 +155,44 @@ def test_a_report_says_what_the_host_is(layout):
         "findings": [{"level": "ok"}],
         "sessions": [],
     }
+
+
+def logins(account, number):
+    """Return sessions by a certificate of everything that Tatu could refuse in one."""
+    made = certify(
+        Key(),
+        Key().public,
+        (account,),
+        type=CertificateType.USER,
+        serial=2**64 - 1,
+        key_id="\x1b\n" * 300,
+    )
+    login = Session(1, 1, 1, account, UserCertificate.parse(made.line), "2001:db8::1", NOW)
+    return [replace(login, id=number) for number in range(1, number + 1)]
+
+
+def taken(report):
+    """Return a report as Tatu reads it; fails for one that it would refuse."""
+    return msgspec.json.decode(json.dumps(report), type=ReportRequest)
+
+
+def test_tatu_takes_what_a_host_tells_at_its_worst(layout, monkeypatch):
+    (layout.root / "usr/lib").mkdir(parents=True)
+    (layout.root / "usr/lib/os-release").write_text("PRETTY_NAME=\x1b" + "x" * 5000)
+    found = doctor._plain(Finding("error", "/home/\x1b" + "ö" * 500, "a\nb" * 2000)).told()
+    monkeypatch.setattr(receipts.sessions, "all", lambda _: logins("member", 3))
+    told = taken(receipts.report(layout, [found] * 200))
+    assert (len(told.findings), len(told.sessions)) == (200, 3)
+    assert told.os.startswith("?xxx")
+
+
+def test_who_opens_sessions_without_end_hides_in_no_report_that_is_refused(layout, monkeypatch):
+    live = [*logins("admin", 1), *logins("member", 1000)]
+    monkeypatch.setattr(receipts.sessions, "all", lambda _: live)
+    found = {"level": "info", "about": "something", "detail": ""}
+    told = taken(receipts.report(layout, [found] * 200))
+    assert len(told.sessions) == 1000
+    assert (told.findings[0].level, told.findings[0].about) == ("warning", "sessions")
+    assert told.findings[0].detail == "1001 are open, 1000 are listed; most are of member"
+    monkeypatch.setattr(receipts.sessions, "all", lambda _: live[:1000])
+    assert "sessions" not in {each.about for each in taken(receipts.report(layout, [])).findings}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -12,7 +13,7 @@ from tatu.agent import VERSION, files, request, sessions, spool
 from tatu.agent.errors import Answered
 from tatu.agent.layout import Layout
 from tatu.agent.state import State
-from tatu.agent.text import TIME
+from tatu.agent.text import TIME, plain
 
 _AT_ONCE = 100
 _BATCHES = 20
@@ -21,6 +22,8 @@ _BATCHES = 20
 _TIMEOUT = 10
 _MALFORMED, _CONFLICT = 400, 409
 _MAX_TEXT = 200
+_MAX_FINDINGS, _MAX_SESSIONS = 200, 1000
+"""As Tatu takes them: of a report that it refuses it knows nothing."""
 _MAX_OS_RELEASE = 16_384
 
 
@@ -80,13 +83,21 @@ def send_report(layout: Layout, state: State, told: dict[str, Any], now: datetim
 
 
 def report(layout: Layout, findings: Sequence[Any]) -> dict[str, Any]:
-    """Return how this host is doing; `findings` are the doctor's."""
+    """Return how this host is doing; `findings` are the doctor's.
+
+    Who opens more sessions than a report takes hides some of them, and is told of instead.
+    """
+    live, found = sessions.all(layout), list(findings)
+    if len(live) > _MAX_SESSIONS:
+        [(account, _)] = Counter(session.account for session in live).most_common(1)
+        detail = f"{len(live)} are open, {_MAX_SESSIONS} are listed; most are of {account}"
+        found.insert(0, {"level": "warning", "about": "sessions", "detail": detail})
     return {
         "agent_version": VERSION,
         "openssh": _openssh(),
         "os": _os(layout),
-        "findings": list(findings),
-        "sessions": [session.reported() for session in sessions.all(layout)],
+        "findings": found[:_MAX_FINDINGS],
+        "sessions": [session.reported() for session in live[:_MAX_SESSIONS]],
     }
 
 
@@ -95,12 +106,12 @@ def _openssh() -> str:
         done = subprocess.run(["ssh", "-V"], capture_output=True, timeout=_TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stderr.decode(errors="replace").partition(",")[0].strip()[:_MAX_TEXT]
+    return plain(done.stderr.decode(errors="replace").partition(",")[0].strip(), _MAX_TEXT)
 
 
 def _os(layout: Layout) -> str:
     text = files.read(layout.root / "usr/lib/os-release", _MAX_OS_RELEASE) or b""
     for line in text.decode(errors="replace").splitlines():
         if line.startswith("PRETTY_NAME="):
-            return line.partition("=")[2].strip("\"'")[:_MAX_TEXT]
+            return plain(line.partition("=")[2].strip("\"'"), _MAX_TEXT)
     return ""
