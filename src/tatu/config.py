@@ -89,6 +89,12 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
         cfg.BoolOpt(
             "with_api", default=False, help="Let tatu-api run the door beside it, as its child."
         ),
+        cfg.StrOpt(
+            "api",
+            sample_default="http://127.0.0.1:8322",
+            help="Where the door reaches the API, of which it asks what statements are behind."
+            " Default: api_endpoint.",
+        ),
         cfg.HostAddressOpt("bind_host", default="127.0.0.1", help="Address to listen on."),
         cfg.PortOpt("bind_port", default=8323, help="Port to listen on."),
         cfg.IntOpt(
@@ -383,6 +389,7 @@ class Watch:
 
     endpoint: str
     with_api: bool
+    api: str
     bind_host: str
     bind_port: int
     max_connections: int
@@ -571,7 +578,7 @@ def _parsed(conf: cfg.ConfigOpts) -> Config:
         api_endpoint=_endpoint(conf.api_endpoint or ""),
         log_level=conf.log_level,
         api=_api(conf.api),
-        watch=_watch(conf.watch),
+        watch=_watch(conf.watch, conf.api_endpoint),
         rates={option.name: conf.rates[option.name] for option in OPTIONS["rates"]},
         database=Database(
             connection=conf.database.connection,
@@ -665,13 +672,14 @@ def _api(section: cfg.ConfigOpts.GroupAttr) -> Api:
     )
 
 
-def _watch(section: cfg.ConfigOpts.GroupAttr) -> Watch:
+def _watch(section: cfg.ConfigOpts.GroupAttr, api_endpoint: str) -> Watch:
     endpoint = (section.endpoint or "").rstrip("/")
     if endpoint and not endpoint.startswith("/"):
         _endpoint(endpoint, "[watch] endpoint", insecure_http=True)
     return Watch(
         endpoint=endpoint,
         with_api=section.with_api,
+        api=_endpoint(section.api or api_endpoint, "[watch] api"),
         bind_host=section.bind_host,
         bind_port=section.bind_port,
         max_connections=section.max_connections,

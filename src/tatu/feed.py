@@ -17,8 +17,9 @@ _PAUSE = 0.25
 """Seconds between two looks at the ledger, while anybody waits."""
 
 _BUILDERS = 4
+_SHORTEST_REST = 0.1
 _LONGEST_REST = 32.0
-"""Seconds after which a statement that cannot be built is tried again, at most."""
+"""Seconds after which a statement that was not built yet is asked for again."""
 
 
 class Full(Exception):
@@ -39,14 +40,15 @@ class _Watched:
 class Feed:
     """Hands versions of the ledger to those who wait, and has built what nobody built yet.
 
-    `versions` and `build` block, and are called in threads of the feed's own.
+    `versions` and `build` block, and are called in threads of the feed's own. `build` is given an
+    authority and the version that there is; whether it built another, the next look shows.
     """
 
     def __init__(
         self,
         *,
         versions: Callable[[Sequence[str]], Mapping[str, NewestVersion]],
-        build: Callable[[str], object],
+        build: Callable[[str, int], None],
         most: int,
         pause: float = _PAUSE,
         ticks: Callable[[], float] = time.monotonic,
@@ -95,10 +97,7 @@ class Feed:
             if not self._watched:
                 self._look.clear()
                 continue
-            try:
-                await self._hear()
-            except Exception:  # a mistake in one look must not be the end of all that follow
-                LOG.exception("watch")
+            await self._hear()
             await asyncio.sleep(self._pause)
 
     def _forget(self, authority: str, watched: _Watched) -> None:
@@ -109,9 +108,9 @@ class Feed:
         loop = asyncio.get_running_loop()
         try:
             found = await loop.run_in_executor(self._looking, self._versions, list(self._watched))
-        except TatuError as error:
+        except Exception as error:  # a mistake in one look must not be the end of all that follow
             if not self.failing:
-                LOG.warning("watch", error=str(error))
+                LOG.warning("watch", error=str(error), exc_info=not isinstance(error, TatuError))
             self.failing = True
             return
         self.failing = False
@@ -120,35 +119,40 @@ class Feed:
             if watched is not None:
                 self._tell(watched, newest)
                 if newest.published != newest.revision:
-                    self._have_built(authority, watched)
+                    self._have_built(authority, watched, newest.version)
 
     def _tell(self, watched: _Watched, newest: NewestVersion) -> None:
         before, watched.known = watched.known, newest
         if before is not None and before.published == newest.published:
             return
+        watched.rest = watched.again = 0.0
         for news, after in watched.waiting.items():
             if newest.version > after and not news.done():
                 news.set_result(newest.version)
 
-    def _have_built(self, authority: str, watched: _Watched) -> None:
+    def _have_built(self, authority: str, watched: _Watched, version: int) -> None:
         if watched.building or self._ticks() < watched.again:
             return
         watched.building = True
-        task = asyncio.create_task(self._built(authority, watched))
+        task = asyncio.create_task(self._built(authority, watched, version))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _built(self, authority: str, watched: _Watched) -> None:
-        """Build once; what cannot be built is tried again after longer and longer rests."""
+    async def _built(self, authority: str, watched: _Watched, version: int) -> None:
+        """Have it built; as long as it is not, that is tried after longer and longer rests."""
         loop = asyncio.get_running_loop()
+        watched.rest = min(max(_SHORTEST_REST, 2 * watched.rest), _LONGEST_REST)
         try:
-            await loop.run_in_executor(self._building, self._build, authority)
-            watched.rest = 0.0
-        except TatuError as error:
-            watched.rest = min(max(1.0, 2 * watched.rest), _LONGEST_REST)
-            watched.again = self._ticks() + watched.rest
-            LOG.warning("build", authority=authority, error=str(error))
+            await loop.run_in_executor(self._building, self._build, authority, version)
+        except Exception as error:  # whatever it was, nobody else would hear of it
+            LOG.warning(
+                "build",
+                authority=authority,
+                error=str(error),
+                exc_info=not isinstance(error, TatuError),
+            )
         finally:
+            watched.again = self._ticks() + watched.rest
             watched.building = False
             self._forget(authority, watched)
         await self._hear()

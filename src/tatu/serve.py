@@ -98,10 +98,15 @@ class _Beside:
 
     def _keep(self) -> None:
         while not self._stopping.is_set():
-            self._process = subprocess.Popen(self._command)
+            self._process = subprocess.Popen(self._command, env=_without_credentials())
             code = self._process.wait()
             if not self._stopping.wait(_AGAIN):
                 LOG.warning("watch door ended", exit_code=code)
+
+
+def _without_credentials() -> dict[str, str]:
+    """Return our environment for the door, but not where systemd put our keys."""
+    return {name: value for name, value in os.environ.items() if name != "CREDENTIALS_DIRECTORY"}
 
 
 def beside(parent: int, given: Sequence[str]) -> int:

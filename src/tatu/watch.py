@@ -1,8 +1,9 @@
 """`tatu-watch`: holds hosts that wait for news of their authority, and tells them when there is.
 
-It knows nothing but the newest version of each authority that somebody watches. What a host then
-fetches is the ordinary, cacheable statement. Who asks is not asked: an authority that there is
-not is answered like one of which there is no news. Stops on SIGTERM; on SIGHUP it reads the log
+It knows nothing but the newest version of each authority that somebody watches, and holds no key:
+where a statement is behind, it asks the API for it as hosts do, and the API signs one. What a host
+then fetches is the ordinary, cacheable statement. Who asks is not asked: an authority that there
+is not is answered like one of which there is no news. Stops on SIGTERM; on SIGHUP it reads the log
 level anew. Exit codes: 0 stopped, 1 cannot serve, 2 wrong configuration.
 """
 
@@ -29,6 +30,7 @@ from tatu import bootstrap, logs, serving
 from tatu.config import Config, load
 from tatu.core.errors import TatuError
 from tatu.feed import Feed, Full
+from tatu.fetch import Statements
 from tatu.serving import Listening
 
 LOG = structlog.get_logger("tatu.watch")
@@ -95,14 +97,13 @@ def create_app(config: Config, arguments: Sequence[str]) -> falcon.asgi.App[Any,
     """Build the door over its own view of the ledger. Raises `Malformed` or `Unavailable`."""
     ledger = bootstrap.open_ledger(config)
     try:
-        application = bootstrap.build(config, ledger)
         ledger.check()
     except BaseException:
         ledger.close()
         raise
     feed = Feed(
         versions=ledger.publications.versions,
-        build=application.statements.newest,
+        build=Statements(url=config.watch.api).ask,
         most=config.watch.max_connections,
     )
     app: falcon.asgi.App[Any, Any] = falcon.asgi.App(

@@ -61,6 +61,11 @@ def children(pid):
     return [int(child) for path in listed for child in path.read_text().split()]
 
 
+def is_door(pid):
+    """Return whether a process is a door beside an API."""
+    return b"serve.beside" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 class Deployment:
     """A configuration, and the processes that were started with it."""
 
@@ -87,18 +92,25 @@ class Deployment:
     def manage(self, *words):
         return main([*self.arguments, *words])
 
-    def start(self, module):
+    def start(self, module, *more, port=None):
         with (self.folder / "log").open("a") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, *self.arguments], stdout=log, stderr=log
+                [sys.executable, "-m", module, *self.arguments, *more], stdout=log, stderr=log
             )
         self.started.append(process)
-        wait_until(self.is_ready, process)
+        wait_until(lambda: self.is_ready(port), process)
         return process
 
-    def is_ready(self):
+    def start_apart(self):
+        """Start the API, and the door where there is no key-encryption key; return the door."""
+        self.start("tatu.serve", port=self.api_port)
+        without = self.folder / "without.conf"
+        without.write_text("[keystore_local]\nkek_file = /nonexistent\n")
+        return self.start("tatu.watch", "--config-file", str(without))
+
+    def is_ready(self, port=None):
         try:
-            return bool(self.get("/readyz"))
+            return bool(self.get("/readyz", port))
         except OSError:
             return False
 
@@ -150,7 +162,7 @@ def made(template, tmp_path):
 
 def test_who_waits_is_told_within_a_second_of_what_nobody_published(made):
     door = made()
-    door.start("tatu.watch")
+    door.start_apart()
     version = door.watch(0)["version"]
     told = []
     waiting = threading.Thread(target=lambda: told.append((door.watch(version), time.monotonic())))
@@ -207,7 +219,7 @@ def test_the_door_refuses_what_it_does_not_know(made):
 
 def test_connections_beyond_the_room_do_not_silence_the_others(made):
     door = made(most=128)
-    process = door.start("tatu.watch")
+    process = door.start_apart()
     version = door.watch(0)["version"]
     asked = f"GET /watch/v2/authorities/blue?after={version} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
     held = [socket.create_connection(("127.0.0.1", door.port)) for _ in range(100)]
@@ -224,9 +236,11 @@ def test_connections_beyond_the_room_do_not_silence_the_others(made):
 
 
 @pytest.mark.slow
-def test_with_api_it_runs_beside_it_and_is_named_by_it(made):
+def test_with_api_it_runs_beside_it_and_is_named_by_it(made, monkeypatch):
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/nonexistent")
     deployment = made(with_api=True)
     process = deployment.start("tatu.serve")
+    wait_until(lambda: deployment.is_ready(deployment.api_port), process)
     assert deployment.get("/v2", deployment.api_port)["watch"] == "/watch"
     version = deployment.watch(0)["version"]
     served = deployment.get(
@@ -236,6 +250,8 @@ def test_with_api_it_runs_beside_it_and_is_named_by_it(made):
     family = [process.pid]
     for pid in family:
         family += children(pid)
+    (door,) = [pid for pid in children(process.pid) if is_door(pid)]
+    assert b"CREDENTIALS_DIRECTORY" not in Path(f"/proc/{door}/environ").read_bytes()
     process.send_signal(signal.SIGTERM)
     assert process.wait(DEADLINE) == 0
     until = time.monotonic() + DEADLINE
@@ -247,11 +263,7 @@ def test_with_api_it_runs_beside_it_and_is_named_by_it(made):
 def test_beside_the_api_it_ends_when_that_is_killed_and_starts_again_when_it_is(made):
     deployment = made(with_api=True)
     process = deployment.start("tatu.serve")
-    (door,) = [
-        pid
-        for pid in children(process.pid)
-        if b"serve.beside" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    (door,) = [pid for pid in children(process.pid) if is_door(pid)]
     os.kill(door, signal.SIGKILL)
     wait_until(lambda: not deployment.is_ready(), process)
     wait_until(deployment.is_ready, process)

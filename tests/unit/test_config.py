@@ -320,6 +320,19 @@ def test_hosts_are_told_of_a_watch_door_where_there_is_one(load, written, named)
 
 
 @pytest.mark.parametrize(
+    ("written", "asked"),
+    [("", "https://tatu.example"), ("api = http://127.0.0.1:8322/", "http://127.0.0.1:8322")],
+)
+def test_the_watch_door_asks_the_api_where_callers_do_or_where_it_is_told(load, written, asked):
+    assert load(f"[watch]\n{written}\n").watch.api == asked
+
+
+def test_the_watch_door_asks_nobody_in_clear(load):
+    with pytest.raises(Malformed, match=r"\[watch\] api must be https"):
+        load("[watch]\napi = http://tatu.example\n")
+
+
+@pytest.mark.parametrize(
     "endpoint", ["watch", "ftp://tatu.example/", "https://a:b@tatu.example/", "https://x/?y"]
 )
 def test_a_watch_door_is_a_path_or_a_url(load, endpoint):

@@ -41,12 +41,14 @@ class Ledger:
             version=old.version, published=old.published, revision=old.revision + 1
         )
 
-    def build(self, authority):
+    def build(self, authority, version):
+        assert version == self.authorities[authority].version
         self.built.append(authority)
         self.gate.wait(SOON)
-        if self.unbuildable:
+        if isinstance(self.unbuildable, Exception):
             raise self.unbuildable
-        self.publish(authority, version=self.authorities[authority].version + 1)
+        if not self.unbuildable:
+            self.publish(authority, version=version + 1)
 
 
 @pytest.fixture
@@ -172,9 +174,14 @@ def test_a_mistake_in_one_look_is_not_the_end_of_all(ledger):
     assert run(ledger, story) == 7
 
 
-def test_what_cannot_be_built_is_tried_again_after_a_rest(ledger):
+@pytest.mark.parametrize(
+    "why",
+    [Unavailable("the API is away"), ValueError("a mistake"), "somebody's cache answered"],
+    ids=["away", "a mistake", "in vain"],
+)
+def test_what_is_not_built_is_tried_again_after_a_rest(ledger, why):
     now = [0.0]
-    ledger.unbuildable = Unavailable("the key store is away")
+    ledger.unbuildable = why
     ledger.revoke()
 
     async def story(feed):
@@ -189,3 +196,23 @@ def test_what_cannot_be_built_is_tried_again_after_a_rest(ledger):
 
     assert run(ledger, story, ticks=lambda: now[0]) == 8
     assert ledger.built == ["blue", "blue"]
+
+
+def test_rests_grow_until_something_is_built(ledger):
+    now = [0.0]
+    ledger.unbuildable = Unavailable("the API is away")
+    ledger.revoke()
+
+    async def story(feed):
+        waiting = asyncio.create_task(feed.newer("blue", 8, SOON))
+        await until(lambda: "blue" in feed._watched)
+        watched = feed._watched["blue"]
+        for rest in (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 32.0, 32.0):
+            await until(lambda rest=rest: watched.again == now[0] + rest and not watched.building)
+            now[0] = watched.again
+        ledger.unbuildable = None
+        await until(lambda: watched.rest == 0.0)
+        ledger.revoke()
+        return await waiting
+
+    assert run(ledger, story, ticks=lambda: now[0]) == 9

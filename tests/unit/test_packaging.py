@@ -78,6 +78,11 @@ def test_services_are_refused_calls_of_the_system_rather_than_killed(unit):
         assert Unit(unit)["Service"]["SystemCallErrorNumber"] == "EPERM"
 
 
+def test_the_door_that_anybody_may_ask_is_handed_no_key():
+    assert "LoadCredential" in Unit(ROOT / "contrib/systemd/tatu-api.service")["Service"]
+    assert "LoadCredential" not in Unit(ROOT / "contrib/systemd/tatu-watch.service")["Service"]
+
+
 def page(name):
     return (MAN / f"{name}.8").read_text().replace("\\-", "-")
 

@@ -210,7 +210,7 @@ class Tatu:
     @property
     def _environment(self):
         path = os.pathsep.join([str(ROOT), str(self.folder / "plugins")])
-        return {**os.environ, "PYTHONPATH": path}
+        return {**os.environ, "PYTHONPATH": path, "SSL_CERT_FILE": str(self.certificate)}
 
     def _is_ready(self):
         try:
