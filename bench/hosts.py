@@ -19,7 +19,6 @@ _AT_ONCE = 8
 _IDLE = 300.0
 """Seconds: some statements are signed anew meanwhile, and one is proven."""
 
-_RUN = ("systemd-run", "--quiet", "--unit=tatu-loop", "--property=Type=notify")
 _PATIENCE = 60.0
 _SECONDS = 5.0
 
@@ -37,7 +36,7 @@ def measure(context: Context) -> Iterator[Row]:
         hosts = fleet.boot(*(f"host-{number}" for number in range(count)))
         for host in hosts:
             project.enrol(host)
-            host.run([*_RUN, "/usr/local/sbin/tatu-agent", "run"])
+            host.start_loop()
         context.say("hosts: idle agents")
         yield from _idle(hosts, _IDLE / 5 if quick else _IDLE)
         context.say(f"hosts: {sessions} sessions")

@@ -1,6 +1,5 @@
 """What is waited for on a real host: to enrol, to log in, and to become root."""
 
-import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -55,20 +54,12 @@ def _boot(fleet: Fleet, project: Project) -> Host:
     host.boot_drive(project.instance(host, "bench"))
     host.boot()
     host.wait()
-    host.wait_until(lambda: _logged(host, "tatu-agent", "enrolled as"), "it does not enrol")
+    host.wait_until(host.enrolled_at, "it does not enrol")
     return host
 
 
 def _enrolled_after(host: Host) -> float:
-    began = _logged(host, "ssh", "Server listening")
-    return _logged(host, "tatu-agent", "enrolled as") - began
-
-
-def _logged(host: Host, unit: str, text: str) -> float:
-    """Return when a unit said so first, or 0."""
-    command = ["journalctl", "--boot", "--output=short-unix", f"--unit={unit}", f"--grep={text}"]
-    said = re.search(r"^([0-9.]+) ", host.run(command, check=False).stdout, re.MULTILINE)
-    return float(said.group(1)) if said else 0.0
+    return host.enrolled_at() - host.said_at("ssh", "Server listening")
 
 
 def _logins(context: Context, person: Person, host: Host) -> Iterator[Row]:

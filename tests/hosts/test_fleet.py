@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from tests.lab.hosts.metadata import metadata
 from tests.lab.hosts.network import METADATA
 from tests.lab.openstack.process import Failed
 from tests.lab.openstack.venv import ROOT
+from tests.lab.server import wait_until
 
 DRIVE = {
     "meta_data.json": {"uuid": "6c5bd9a4-6c4d-4a52-9b52-6a0e5b0c9d11", "hostname": "web-1"},
@@ -43,13 +43,6 @@ def remains(fleet):
         *(root / fleet for root in guard.GROUPS if (root / fleet).exists()),
         *guard.RUNS.glob(fleet),
     ]
-
-
-def wait_until(holds):
-    until = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < until, "it took too long"
-        time.sleep(0.02)
 
 
 def test_a_host_has_systemd_pam_logind_cron_and_at(boot):

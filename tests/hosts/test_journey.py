@@ -1,12 +1,12 @@
 """The whole way, on real hosts: from the boot of an instance to the end of access, as people and Tatu see it."""
 
-import json
 import time
 from uuid import uuid4
 
 import pytest
 
 from tests.lab.hosts.metadata import metadata
+from tests.lab.server import wait_until
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDIhzM3uyAlG7s5mUkD7K2yyJ2JBT2M1dwHvzkG6hFvC mine"
 
@@ -19,14 +19,6 @@ ssh_authorized_keys: ["{KEY}"]
 runcmd: [[touch, /var/lib/used]]
 """
 """A user's own, which would replace the vendordata's commands if it had any."""
-
-
-def wait_until(holds, seconds=60):
-    until = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < until, "it took too long"
-        time.sleep(0.05)
-    return found
 
 
 @pytest.fixture
@@ -48,23 +40,8 @@ def build(fleet, boot, project):
 def instance(build):
     """An instance that enrolled by itself."""
     made = build()
-    made.wait_until(lambda: enrolled_at(made), "it does not enrol")
+    made.wait_until(made.enrolled_at, "it does not enrol")
     return made
-
-
-def logged(host, unit, text):
-    """Return when a unit said so first, in seconds, or None."""
-    command = ["journalctl", "--boot", "--output=json", f"--unit={unit}", f"--grep={text}"]
-    lines = host.run(command, check=False).stdout.splitlines()
-    return int(json.loads(lines[0])["__REALTIME_TIMESTAMP"]) / 1e6 if lines else None
-
-
-def enrolled_at(host):
-    return logged(host, "tatu-agent", "enrolled as")
-
-
-def shown(project, host):
-    return project.admin.json("host", "show", host.name)
 
 
 def test_access_begins_at_boot_and_ends_everywhere_with_the_role(instance, project):
@@ -73,7 +50,7 @@ def test_access_begins_at_boot_and_ends_everywhere_with_the_role(instance, proje
     mary.certify()
     login = bob.ssh(instance, "admin", "id", "-un")
     assert login.stdout == "admin\n", login.stderr + instance.journal("ssh")
-    before = wait_until(lambda: shown(project, instance)["krl_version"])
+    before = wait_until(lambda: project.shown(instance)["krl_version"])
     work = "while sudo -n true; do echo root; sleep 0.1; done; echo refused; sleep 600"
     with (
         project.session(bob.ssh_command(instance, "admin", work)) as session,
@@ -92,7 +69,7 @@ def test_access_begins_at_boot_and_ends_everywhere_with_the_role(instance, proje
     refused = bob.ssh(instance, "admin", "true")
     assert (refused.returncode, "Permission denied" in refused.stderr) == (255, True)
     assert mary.ssh(instance, "admin", "sudo", "-n", "id", "-un").stdout == "root\n"
-    wait_until(lambda: shown(project, instance)["krl_version"] > before)
+    wait_until(lambda: project.shown(instance)["krl_version"] > before)
 
     def told():
         found = project.admin.json("login", "list", "--host", instance.name)
@@ -103,12 +80,12 @@ def test_access_begins_at_boot_and_ends_everywhere_with_the_role(instance, proje
 
 
 def test_an_instance_enrols_within_seconds_and_keeps_what_is_its_users(instance, project):
-    took = enrolled_at(instance) - logged(instance, "ssh", "Server listening")
+    took = instance.enrolled_at() - instance.said_at("ssh", "Server listening")
     assert took < 10 * ENROLMENT  # `make bench` measures it; here much else may run
     wait_until((instance.root / "var/lib/used").exists)
     assert KEY.split()[1] in instance.run(["cat", "/home/debian/.ssh/authorized_keys"]).stdout
     keys = list((instance.root / "etc/ssh").glob("ssh_host_*_key"))
-    assert len(shown(project, instance)["host_keys"]) == len(keys) == 2
+    assert len(project.shown(instance)["host_keys"]) == len(keys) == 2
     for key in keys:
         certificate = instance.root / "etc/ssh/tatu" / f"{key.name}-cert.pub"
         assert certificate.exists()
@@ -116,16 +93,16 @@ def test_an_instance_enrols_within_seconds_and_keeps_what_is_its_users(instance,
 
 def test_only_the_machine_that_enrolled_is_the_instance(instance, build, project):
     thief = build(drive=on_drive(instance))
-    wait_until(lambda: shown(project, instance)["refused_at"])
-    assert enrolled_at(thief) is None
+    wait_until(lambda: project.shown(instance)["refused_at"])
+    assert thief.enrolled_at() is None
     assert not (thief.root / "etc/ssh/sshd_config.d/00-tatu.conf").exists()
 
     instance.cut_power()
     copy = build(disk_of=instance)
-    copy.wait_until(lambda: enrolled_at(copy), "it does not enrol")
+    copy.wait_until(copy.enrolled_at, "it does not enrol")
     instance.boot()
     instance.wait()
-    assert shown(project, copy)["host_keys"] != shown(project, instance)["host_keys"]
+    assert project.shown(copy)["host_keys"] != project.shown(instance)["host_keys"]
     bob = project.person("bob", "member")
     bob.certify()
     for host in (instance, copy):
@@ -139,9 +116,9 @@ def test_an_instance_without_a_drive_asks_the_metadata_service(fleet, boot, proj
     host.boot_drive(project.instance(host, "db"))
     with metadata(fleet) as asked:
         host.boot(by_service=True)
-        host.wait_until(lambda: host.sshd_ready() and enrolled_at(host), "it does not enrol")
+        host.wait_until(lambda: host.sshd_ready() and host.enrolled_at(), "it does not enrol")
     assert (host.address, "/openstack/latest/vendor_data2.json") in asked
-    assert shown(project, host)["state"] == "enrolled"
+    assert project.shown(host)["state"] == "enrolled"
 
 
 def on_drive(host):

@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from tests.hosts.test_journey import shown, wait_until
+from tests.lab.server import wait_until
 
 pytestmark = pytest.mark.matrix
 
@@ -24,7 +24,7 @@ def machine(fleet, project):
 
 
 def test_a_virtual_machine_enrols_by_the_disc_that_nova_makes(machine, project):
-    wait_until(lambda: shown(project, machine)["state"] == "enrolled", 300)
+    wait_until(lambda: project.shown(machine)["state"] == "enrolled", 300)
     bob = project.person("bob", "admin")
     bob.certify()
 

@@ -5,20 +5,7 @@ import time
 
 import pytest
 
-RUN = ["systemd-run", "--quiet", "--unit=tatu-loop", "--property=Type=notify"]
-
-
-def loop(host):
-    """Start the loop as a service; it is when it tells systemd so."""
-    host.run([*RUN, "/usr/local/sbin/tatu-agent", "run"])
-
-
-def until(holds, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
+from tests.lab.server import wait_until
 
 
 @pytest.fixture
@@ -30,7 +17,7 @@ def enrolled(boot, project):
 
 def test_a_revocation_ends_the_session_and_is_receipted_within_seconds(enrolled, project):
     host = enrolled
-    loop(host)
+    host.start_loop()
     bob = project.person("bob", "member")
     serial = bob.certify()["serial"]
     assert bob.ssh(host, "member", "id", "-un").stdout == "member\n", host.journal("ssh")
@@ -44,8 +31,8 @@ def test_a_revocation_ends_the_session_and_is_receipted_within_seconds(enrolled,
 
 def test_the_loop_ends_cleanly_and_says_each_thing_once(enrolled, project):
     host = enrolled
-    loop(host)
-    until(lambda: "obeying statement" in host.journal("tatu-loop"))
+    host.start_loop()
+    wait_until(lambda: "obeying statement" in host.journal("tatu-loop"))
     host.run(["systemctl", "stop", "tatu-loop"])
     said = [line for line in host.journal("tatu-loop").splitlines() if "tatu-agent:" in line]
     assert len(said) == len(set(said)), said

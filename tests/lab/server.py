@@ -231,10 +231,12 @@ def ask(connection, method, path, body=None, token=""):
 
 
 def wait_until(holds, seconds=START):
+    """Wait until a check holds, and return what it found."""
     until = time.monotonic() + seconds
-    while not holds():
+    while not (found := holds()):
         assert time.monotonic() < until, "it took too long"
         time.sleep(0.02)
+    return found
 
 
 def _members(group):

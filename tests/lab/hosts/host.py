@@ -1,5 +1,6 @@
 """Hosts in containers: real systemd as PID 1, journald, logind, PAM, sudo and sshd, about a second each."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -111,6 +112,20 @@ class Host(Machine):
         """Return what a unit, or the whole machine, logged since it was booted, one message a line."""
         units = [] if unit is None else [f"--unit={unit}"]
         return self.run(["journalctl", "--no-pager", "--output=cat", "--boot", *units]).stdout
+
+    def said_at(self, unit, text):
+        """Return when a unit said so first since the boot, in seconds, or None."""
+        told = ["--no-pager", "--output=json", "--boot", f"--unit={unit}", f"--grep={text}"]
+        lines = self.run(["journalctl", *told], check=False).stdout.splitlines()
+        return int(json.loads(lines[0])["__REALTIME_TIMESTAMP"]) / 1e6 if lines else None
+
+    def enrolled_at(self):
+        return self.said_at("tatu-agent", "enrolled as")
+
+    def start_loop(self):
+        """Start the agent that `Project.enrol` left there as the service `tatu-loop`."""
+        service = ["systemd-run", "--quiet", "--unit=tatu-loop", "--property=Type=notify"]
+        self.run([*service, "/usr/local/sbin/tatu-agent", "run"])
 
     def write_down(self):
         if self.pid:

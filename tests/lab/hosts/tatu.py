@@ -234,6 +234,10 @@ class Project:
         self.admin = Person(self, ADMIN, tatu.key)
         self.id = self.admin.json("whoami")["project"]
 
+    def shown(self, host):
+        """Return what Tatu knows of a host."""
+        return self.admin.json("host", "show", host.name)
+
     def person(self, name, *roles):
         """Add somebody, called so in this project, who has these roles and is signed in."""
         name = f"{name}-{self.name}"
