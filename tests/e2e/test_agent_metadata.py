@@ -14,7 +14,7 @@ from tatu.core.enrolment import EnrolmentToken
 from tests.api import deployment as deployments
 from tests.e2e.test_agent_server import Quiet, revoked
 from tests.fakes.agent_host import GROUP, AgentHost, make_keys
-from tests.fakes.metadata_path import PREFIX, MetadataPath
+from tests.fakes.metadata_path import PREFIX, Neutron, proxied
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def template(tmp_path_factory):
 def tatu(template, tmp_path, monkeypatch):
     monkeypatch.setattr(http, "METADATA", "127.0.0.1")
     with deployments.deployed(template, tmp_path / "deployment") as made:
-        way = MetadataPath(made.app)
+        way = Neutron(proxied(made.app))
         server = make_server("127.0.0.1", 0, way, handler_class=Quiet)
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         made.url = f"http://127.0.0.1:{server.server_address[1]}{PREFIX}"

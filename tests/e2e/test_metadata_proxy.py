@@ -16,6 +16,7 @@ from tatu.core.enrolment import EnrolmentToken
 from tests.api import deployment as deployments
 from tests.e2e.test_agent_server import Quiet
 from tests.fakes.agent_host import AgentHost, make_keys
+from tests.fakes.metadata_path import Neutron
 from tests.lab.server import free_port
 
 pytestmark = pytest.mark.slow
@@ -57,27 +58,29 @@ def nova(environ, start):
     return [b"nova"]
 
 
-class Neutron:
-    """Neutron's metadata agent: method, path, body and who asks; no other header, and 200 alone."""
+def at(port):
+    """Return what answers at a port as a WSGI application; headers come through to it."""
 
-    def __init__(self, port):
-        self._port = port
-
-    def __call__(self, environ, start):
+    def ask(environ, start):
         length = int(environ.get("CONTENT_LENGTH") or 0)
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         connection.request(
             environ["REQUEST_METHOD"],
             environ["PATH_INFO"],
             environ["wsgi.input"].read(length) if length else None,
-            {"X-Forwarded-For": "10.0.0.7", "X-Instance-ID-Signature": "secret"},
+            {
+                name.removeprefix("HTTP_").replace("_", "-"): value
+                for name, value in environ.items()
+                if name.startswith("HTTP_")
+            },
         )
         answer = connection.getresponse()
         body = answer.read()
         connection.close()
-        status = "200 OK" if answer.status == 200 else "500 Internal Server Error"
-        start(status, [("Content-Length", str(len(body)))])
+        start(f"{answer.status} {answer.reason}", answer.getheaders())
         return [body]
+
+    return ask
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +113,7 @@ def tatu(request, template, tmp_path, monkeypatch):
         file.write_text(whole.format(folder=tmp_path, text=block))
         proxy = subprocess.Popen([*COMMANDS[request.param], file], stderr=subprocess.DEVNULL)
         try:
-            made.url = f"http://127.0.0.1:{serve(Neutron(ports['8775']), stack)}"
+            made.url = f"http://127.0.0.1:{serve(Neutron(at(ports['8775'])), stack)}"
             wait_for(ports["8775"], proxy)
             made.seen = seen
             yield made
