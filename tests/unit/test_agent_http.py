@@ -1,7 +1,9 @@
 import http.server as http_module
 import ipaddress
+import socket
 import ssl
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -151,8 +153,50 @@ def test_an_answer_that_drips_is_given_up(begin, part, serve, monkeypatch):
     try:
         with pytest.raises(AgentError, match="took over"):
             serve(drip).get("/", limit=10**6)
+        assert asking_ends()
     finally:
         done.set()
+
+
+def asking_ends():
+    """Say whether no thread goes on that asks a server."""
+    until = time.monotonic() + 5
+    while any(thread.name == "tatu-http" for thread in threading.enumerate()):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def test_an_answer_that_drips_over_tls_leaves_no_thread(serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(http, "_DEADLINE", 0.5)
+    done = threading.Event()
+    asking = []
+
+    def drip(handler):
+        said(b"")(handler)
+        asking.extend(thread.name for thread in threading.enumerate())
+        while not done.wait(0.02):
+            handler.wfile.write(b"x")
+
+    server = serve(drip, self_signed(tmp_path))
+    url = server.url.replace("http:", "https:")
+    try:
+        with pytest.raises(AgentError, match="took over"):
+            Server(url, ca_file=str(tmp_path / "ca.pem")).get("/", limit=10**6)
+        assert "tatu-http" in asking
+        assert asking_ends()
+    finally:
+        done.set()
+
+
+def test_a_connection_that_nobody_waits_for_any_more_is_not_used():
+    here, there = socket.socketpair()
+    with here, there:
+        line = http._Line()
+        line.cut()
+        with pytest.raises(OSError, match="nobody waits"):
+            line.hold(here)
 
 
 def test_a_server_that_says_nothing_is_given_up(serve, monkeypatch):

@@ -8,13 +8,12 @@ import http.client
 import ipaddress
 import json
 import queue
+import socket
 import ssl
 import threading
-import urllib.error
-import urllib.request
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlsplit
 
 from tatu.agent import VERSION
@@ -29,6 +28,7 @@ _DEADLINE = 60.0
 _CHUNK = 65_536
 _MAX_PROBLEM = 4096
 _MAX_SAID = 300
+_OK = range(200, 300)
 _NOT_MODIFIED = 304
 _REFUSED = 400
 _CARRIED = {
@@ -41,11 +41,36 @@ _CARRIED = {
 _NO_PROBLEM = (ValueError, KeyError, TypeError, RecursionError)  # a server in between wrote it
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Follows nothing: a redirect would choose another server than the token did."""
+@dataclass(frozen=True)
+class _Request:
+    method: str
+    path: str
+    headers: dict[str, str]
+    data: bytes | None
 
-    def redirect_request(self, *_: Any) -> None:
-        return None
+
+class _Line:
+    """The connection of one request: whoever waits no longer cuts it, and its thread ends."""
+
+    def __init__(self) -> None:
+        self._changing = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._is_cut = False
+
+    def hold(self, opened: socket.socket) -> None:
+        """Keep what was opened; raises `OSError` when nobody waits for it any more."""
+        with self._changing:
+            if self._is_cut:
+                raise OSError("nobody waits for the answer")
+            self._socket = opened
+
+    def cut(self) -> None:
+        """End what is read or written; who reads or writes closes the socket."""
+        with self._changing:
+            self._is_cut = True
+            if self._socket is not None:
+                with suppress(OSError):  # it ended by itself
+                    self._socket.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass(frozen=True)
@@ -110,7 +135,7 @@ class Server:
         headers: dict[str, str],
         data: bytes | None,
         method: str = "GET",
-    ) -> urllib.request.Request:
+    ) -> _Request:
         if self.carried:
             value = {"method": method, "path": path, "body": (data or b"").decode()}
             value.update(
@@ -118,59 +143,66 @@ class Server:
             )
             path, method, data = "/v2/carried", "POST", json.dumps(value).encode()
             headers = {"Content-Type": "application/json"}
-        return urllib.request.Request(  # noqa: S310 (the scheme was checked)
-            self.url.rstrip("/") + path,
-            data=data,
-            method=method,
-            headers={"User-Agent": f"tatu-agent/{VERSION}", "Accept": "*/*", **headers},
-        )
+        headers = {
+            "User-Agent": f"tatu-agent/{VERSION}",
+            "Accept": "*/*",
+            "Connection": "close",
+            **headers,
+        }
+        return _Request(method, urlsplit(self.url).path.rstrip("/") + path, headers, data)
 
-    def _send(
-        self, request: urllib.request.Request, limit: int, patience: float = 0.0
-    ) -> bytes | None:
+    def _send(self, request: _Request, limit: int, patience: float = 0.0) -> bytes | None:
         """Return the answer, or raise `AgentError` when the deadline for all of it has passed.
 
         The sockets know silence only: a byte a second in the headers, or `100 Continue` without
-        end, is none. Whoever waits here leaves the thread behind; it ends with the program.
+        end, is none. Whoever waits here cuts the line, or each request would leave a thread.
         """
         answers: queue.Queue[bytes | Exception | None] = queue.Queue()
+        line = _Line()
 
         def ask() -> None:
             try:
-                answers.put(self._ask(request, limit, _SILENCE + patience))
+                answers.put(self._ask(request, limit, _SILENCE + patience, line))
             except Exception as error:  # noqa: BLE001 (raised again by whoever waits)
                 answers.put(error)
 
-        threading.Thread(target=ask, daemon=True).start()
+        threading.Thread(target=ask, name="tatu-http", daemon=True).start()
         try:
             answer = answers.get(timeout=_DEADLINE + patience)
         except queue.Empty:
+            line.cut()
             raise AgentError(f"the server's answer took over {_DEADLINE:.0f} seconds") from None
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def _ask(self, request: urllib.request.Request, limit: int, silence: float) -> bytes | None:
-        # No proxy from the environment: sync runs with another environment than enrol did
-        handlers: list[Any] = [urllib.request.ProxyHandler({}), _NoRedirect]
+    def _ask(self, request: _Request, limit: int, silence: float, line: _Line) -> bytes | None:
+        # Follows nothing, and knows no proxy: the one server that was named answers
         try:
-            if self.url.startswith("https:"):
-                handlers.append(urllib.request.HTTPSHandler(context=_tls(self.ca_file)))
-            opener = urllib.request.build_opener(*handlers)
-            with opener.open(request, timeout=silence) as response:
-                if self.carried:
-                    return _unwrapped(_body(response, 2 * limit + _MAX_PROBLEM), limit)
-                return _body(response, limit)
-        except urllib.error.HTTPError as error:
-            with error:
-                if error.code == _NOT_MODIFIED:
-                    return None
-                _raise_problem(error)
+            with closing(self._connection(silence)) as connection:
+                connection.connect()
+                line.hold(connection.sock)
+                connection.request(request.method, request.path, request.data, request.headers)
+                with connection.getresponse() as response:
+                    if response.status == _NOT_MODIFIED:
+                        return None
+                    if response.status not in _OK:
+                        raise _problem(response)
+                    if self.carried:
+                        return _unwrapped(_body(response, 2 * limit + _MAX_PROBLEM), limit)
+                    return _body(response, limit)
         except (OSError, ValueError, http.client.HTTPException) as error:
             _tls.cache_clear()  # the authorities' file may have been replaced
-            reason = getattr(error, "reason", None) or error
-            said = plain(str(reason), _MAX_SAID)
+            said = plain(str(error), _MAX_SAID)
             raise AgentError(f"cannot reach {self.url}: {said}") from error
+
+    def _connection(self, silence: float) -> http.client.HTTPConnection:
+        parts = urlsplit(self.url)
+        host = parts.hostname or ""
+        if parts.scheme == "https":
+            tls = _tls(self.ca_file)
+            return http.client.HTTPSConnection(host, parts.port, timeout=silence, context=tls)
+        return http.client.HTTPConnection(host, parts.port, timeout=silence)
 
 
 @functools.lru_cache(maxsize=2)
@@ -245,12 +277,12 @@ def _unwrapped(body: bytes, limit: int) -> bytes | None:
     return data
 
 
-def _raise_problem(error: urllib.error.HTTPError) -> NoReturn:
+def _problem(response: http.client.HTTPResponse) -> Answered:
     try:
-        body = _body(error, _MAX_PROBLEM)
+        body = _body(response, _MAX_PROBLEM)
     except (AgentError, OSError, http.client.HTTPException):
         body = b""
-    raise Answered(error.code, _said(error.code, body)) from None
+    return Answered(response.status, _said(response.status, body))
 
 
 def _said(status: int, body: bytes) -> str:
