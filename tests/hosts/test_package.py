@@ -5,6 +5,8 @@ import subprocess
 import pytest
 from tools import deb
 
+from tatu.agent import unit
+
 CA = "/etc/tatu-ca.pem"
 
 
@@ -30,6 +32,20 @@ def files(host):
         " | sort || true"
     )
     return host.run(["sh", "-c", script]).stdout
+
+
+def test_systemd_takes_the_unit_and_hands_the_words_on_as_they_are(boot):
+    options = ["--ca-file=/etc/a $b %c", "--reload-command=sh -c 'echo \\1 \"\"'"]
+    host, path = boot("db-1"), f"/etc/systemd/system/{unit.NAME}"
+    host.write(path, unit.text("/bin/echo", options))
+    command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", path]
+    said = host.run(command, check=False).stderr
+    assert unit.NAME not in said, said
+    host.run(["systemctl", "daemon-reload"])
+    host.run(["systemctl", "start", "--no-block", unit.NAME])
+    given = " ".join(["run", *options])
+    host.wait_until(lambda: given in host.journal(unit.NAME).splitlines(), "it hands on others")
+    host.run(["systemctl", "stop", unit.NAME])
 
 
 def test_the_package_installs_enrols_and_leaves_the_machine_as_it_was(
