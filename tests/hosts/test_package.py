@@ -79,9 +79,13 @@ def test_the_package_installs_enrols_and_leaves_the_machine_as_it_was(
             lambda: bob.ssh(host, "member", "true").returncode == 255,
             "the agent that the package started does not obey",
         )
-        # the unit leaves the agent what it needs for that
+        # the unit leaves the agent what it needs for that, and to hold what flees
         host.wait_until(lambda: "sleep 600" not in running(host), "the session does not end")
         assert session.wait(60) == 255
+        shown = host.run(["systemctl", "show", "--value", "--property=MainPID", "tatu-agent"])
+        inside = ["nsenter", "--mount", f"--target={shown.stdout.strip()}"]
+        host.run([*inside, "test", "-w", "/sys/fs/cgroup/user.slice"])
+        assert host.run([*inside, "test", "-w", "/proc/sys/kernel"], check=False).returncode == 1
     finally:
         session.kill()
         session.wait()

@@ -93,21 +93,49 @@ def test_accounts_are_kept_locked_with_their_files_and_can_be_had_again(obeying)
     assert obeying.login("member", member, "cat", "thesis").stdout == "long\n"
 
 
+def serve(obeying):
+    """Have systemd run the agent."""
+    program = "/usr/lib/tatu-agent/tatu-agent"
+    obeying.host.run(["install", "-D", "/usr/local/sbin/tatu-agent", program])
+    obeying.host.run([program, "setup", "--insecure-http"])
+    obeying.host.wait_until(lambda: is_on(obeying), "the agent does not run")
+
+
+def is_on(obeying):
+    """Say whether the agent runs, now and after the next boot."""
+    done = [
+        obeying.host.run(["systemctl", word, "tatu-agent.service"], check=False).stdout
+        for word in ("is-active", "is-enabled")
+    ]
+    return done == ["active\n", "enabled\n"]
+
+
 def test_it_is_refused_from_a_session_that_it_would_end(obeying):
     host = obeying.host
+    serve(obeying)
     done = obeying.login("admin", obeying.certified("admin"), "sudo", "tatu-agent", "uninstall")
     assert done.returncode == 1
     assert "use another account" in done.stderr
     assert host.run(["test", "-e", "/etc/ssh/tatu"]).returncode == 0
+    assert is_on(obeying), "or it would hear of no revocation any more"
+    roles = {"admin": ("admin",), "late": ("late",)}
+    obeying.tatu.publish(accounts=roles, sudo=("admin",))
+    late = ["getent", "passwd", "late"]
+    host.wait_until(lambda: host.run(late, check=False).returncode == 0, "it obeys no more")
+    member = ["passwd", "--status", "member"]
+    host.wait_until(lambda: " L " in host.run(member).stdout, "it locks nobody")
 
 
 def test_what_sshd_would_not_start_with_is_left_in_place(obeying):
     host = obeying.host
+    serve(obeying)
     host.write("/etc/ssh/sshd_config.d/99-broken.conf", "NoSuchOption yes\n")
     done = host.run(["tatu-agent", "uninstall"], check=False)
     assert done.returncode == 1
     assert host.run(["test", "-s", "/etc/ssh/sshd_config.d/00-tatu.conf"]).returncode == 0
     assert host.sshd_ready()
+    host.wait_until(lambda: is_on(obeying), "the agent does not go on")
     host.run(["rm", "/etc/ssh/sshd_config.d/99-broken.conf"])
     assert "uninstalled" in uninstall(obeying).stdout
+    assert not is_on(obeying)
     assert host.run(["test", "-e", "/etc/ssh/sshd_config.d/00-tatu.conf"], check=False).returncode
