@@ -19,6 +19,7 @@ class FakeUsers(Users):
         object.__setattr__(self, "root", root)
         self.users: dict[str, User] = {}
         self.groups: dict[str, set[str]] = {}
+        self.primary: dict[str, str] = {}
         self.calls: list[str] = []
         self.steps_left: int | None = None
         self.broken: set[str] = set()
@@ -48,6 +49,15 @@ class FakeUsers(Users):
 
     def members(self, group):
         return None if group not in self.groups else frozenset(self.groups[group])
+
+    def belonging(self, group):
+        primary = {name for name, its in self.primary.items() if its == group}
+        return frozenset(self.groups.get(group, set()) | primary)
+
+    def leave(self, name, group):
+        self.begin("gpasswd", name)
+        self.groups[group].discard(name)
+        self.step()
 
     def add_group(self, group):
         self.begin("groupadd", group)

@@ -6,6 +6,7 @@ import pytest
 
 from tatu.agent import accounts, made
 from tatu.agent.accounts import Accounts
+from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
 from tatu.core.accounts import RESERVED_ACCOUNTS
 from tests.fakes.agent_users import FakeUsers, Killed
@@ -153,6 +154,62 @@ def test_ever_new_names_do_not_fill_the_machine(ours, users, monkeypatch):
     ours.keep(["c", "d", "e"])
     assert sorted(users.users) == ["a", "b", "c"]
     assert sorted(ours.in_the_way(["c", "d", "e"])) == ["d", "e"]
+
+
+# --- a group that is somebody else's
+
+
+@pytest.fixture(params=["primary", "member"])
+def theirs(request, users):
+    """A group that the server of Tatu runs by, or that a person is in."""
+    users.person("tatu", uid=120)
+    users.groups["tatu"] = set()
+    if request.param == "primary":
+        users.primary["tatu"] = "tatu"
+    else:
+        users.groups["tatu"].add("tatu")
+
+
+@pytest.mark.usefixtures("theirs")
+def test_no_account_is_made_in_a_group_that_is_of_somebody_else(ours, users):
+    assert ours.strangers() == ["tatu"]
+    with pytest.raises(AgentError, match="group tatu is of tatu: give --group another"):
+        ours.claim()
+    told = ours.keep(["member"])
+    assert told == ["account tatu: group tatu is of tatu: give --group another"]
+    assert users.find("member") is None
+    assert users.calls == []
+
+
+def test_whoever_comes_into_the_group_later_keeps_no_account_from_being_locked(ours, users):
+    ours.keep(["admin", "member"])
+    users.person("alice")
+    users.groups["tatu"].add("alice")
+    assert ours.keep(["admin"]) == []
+    assert users.users["member"].is_locked
+    assert users.users["admin"].is_open
+    assert "--group another" in ours.keep(["admin", "more"])[0]
+    assert users.find("more") is None
+
+
+def test_names_without_an_account_hold_no_group(ours, users):
+    users.groups["tatu"] = {"gone"}
+    assert ours.strangers() == []
+    assert ours.keep(["member"]) == []
+
+
+def test_kept_accounts_leave_a_group_that_is_of_somebody_else(ours, users):
+    ours.keep(["member"])
+    ours.leave()
+    assert users.groups["tatu"] == {"member"}, "it is the agent's alone"
+    users.person("tatu", uid=120)
+    users.primary["tatu"] = "tatu"
+    assert ours.retire(remove=False) == []
+    ours.leave()
+    assert users.groups["tatu"] == set()
+    assert users.users["member"].is_locked
+    assert ours.retire(remove=False) == [], "a group that is in use stays"
+    assert "tatu" in users.groups
 
 
 # --- what fails

@@ -6,9 +6,7 @@ writes either. One that stands there by other means stays as it is, and opens to
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -39,6 +37,7 @@ _MAX_ACCOUNTS = 1024  # locked ones as well: ever new names must not fill the ma
 _UNMADE = f"it could not be made yet, or there are {_MAX_ACCOUNTS} already, with the locked ones"
 _CRONTABS = ("var/spool/cron/crontabs", "var/spool/cron", "var/spool/cron/tabs")
 _AT_JOBS = ("var/spool/cron/atjobs", "var/spool/at", "var/spool/atjobs")
+_SHOWN = 5
 _LINGER = "var/lib/systemd/linger"
 
 
@@ -65,6 +64,27 @@ class Accounts:
             user = self.users.find(name)
             if user and user.comment == MARK and user.uid >= _FIRST_UID and not refusal(name):
                 yield name, user
+
+    def strangers(self) -> list[str]:
+        """Return who is in the group, as a member or by their own, and is not the agent's."""
+        found = self.users.belonging(self.layout.group)
+        others = found - set(self.managed(found)) - {made.load(self.layout).making}
+        return sorted(name for name in others if self.users.find(name))
+
+    def claim(self) -> None:
+        """Raise `AgentError` for a group that is somebody else's: what it may read is theirs.
+
+        On the server of Tatu `tatu` may read the key of its TLS, and the database's password.
+        """
+        others = self.strangers()
+        if others:
+            whose = f"{', '.join(others[:_SHOWN])}{', …' if others[_SHOWN:] else ''}"
+            raise AgentError(f"group {self.layout.group} is of {whose}: give --group another")
+
+    def leave(self) -> None:
+        """Take the agent's accounts out of a group that is somebody else's as well."""
+        for name in self.all() if self.strangers() else ():
+            self.users.leave(name, self.layout.group)
 
     def in_the_way(self, names: Iterable[str]) -> dict[str, str]:
         """Return why names are no accounts of the agent's."""
@@ -95,6 +115,8 @@ class Accounts:
             self._begin()
             ours = self.all()
             new = [name for name in sorted(wanted - set(ours)) if self._obstacle(name) is None]
+            if new:
+                self.claim()
             for name in new[: _MAX_ACCOUNTS - len(ours)]:
                 with _noted(failures, name):
                     self._make(name)
@@ -118,7 +140,8 @@ class Accounts:
                 else:
                     self._settle(name, user, is_wanted=False)
         record = made.load(self.layout)
-        if record.group and self.users.members(self.layout.group) == frozenset():
+        is_there = self.users.members(self.layout.group) is not None
+        if record.group and is_there and not self.users.belonging(self.layout.group):
             self.users.remove_group(self.layout.group)
             made.save(self.layout, replace(record, group=False))
         return failures
@@ -179,12 +202,7 @@ class Standing(Accounts):
 
     def managed(self, names: Iterable[str]) -> list[str]:
         """Return those of the names that exist here and belong to the group."""
-        try:
-            entry = grp.getgrnam(self.layout.group)
-        except KeyError:
-            return []
-        own = {user.pw_name for user in pwd.getpwall() if user.pw_gid == entry.gr_gid}
-        return sorted(set(names) & (own | set(entry.gr_mem)))
+        return sorted(set(names) & self.users.belonging(self.layout.group))
 
     def in_the_way(self, names: Iterable[str]) -> dict[str, str]:
         """Return the names that belong to no account of the group."""

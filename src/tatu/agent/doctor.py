@@ -136,9 +136,7 @@ def _sshd(layout: Layout, state: State, now: datetime) -> Iterator[Finding]:
 
 def _group(layout: Layout) -> Iterator[Finding]:
     """Yield who is in the group and not the agent's: sshd closes it to all but certificates."""
-    ours = accounts.of(layout)
-    members = ours.users.members(layout.group) or frozenset()
-    for name in sorted(members - set(ours.managed(members))):
+    for name in accounts.of(layout).strangers():
         detail = f"it is in group {layout.group}, and not an account that the agent made"
         yield Finding(WARNING, f"account {name}", detail)
 

@@ -6,7 +6,7 @@ import secrets
 from datetime import datetime
 from typing import Any
 
-from tatu.agent import certificates, http, signatures, statement, token
+from tatu.agent import accounts, certificates, http, signatures, statement, token
 from tatu.agent.errors import AgentError, Malformed
 from tatu.agent.http import Server
 from tatu.agent.install import install
@@ -33,6 +33,7 @@ def enrol(
     keys = layout.host_keys()
     if not 0 < len(keys) <= MAX_HOST_KEYS:
         raise AgentError(f"{layout.ssh} has {len(keys)} host keys, not 1 to {MAX_HOST_KEYS}")
+    accounts.of(layout).claim()
     deployment = http.text(http.parsed(_got(server, "/v2")), "deployment")
     answer = _redeem(layout, server, invitation, deployment, keys)
     state = State(

@@ -66,6 +66,7 @@ def uninstall(layout: Layout, *, remove_accounts: bool) -> list[str]:
     if remove_accounts:
         said += [f"warning: {text}" for text in ours.retire(remove=True)]
     kept = ours.all()
+    ours.leave()
     if kept:
         said.append(f"kept, locked, with their files: {', '.join(kept)} (--remove-accounts)")
     shutil.rmtree(layout.ours, ignore_errors=True)

@@ -83,6 +83,15 @@ class Users:
         except KeyError:
             return None
 
+    def belonging(self, group: str) -> frozenset[str]:
+        """Return whom a group lists, and whose primary group it is."""
+        try:
+            entry = grp.getgrnam(group)
+        except KeyError:
+            return frozenset()
+        own = {user.pw_name for user in pwd.getpwall() if user.pw_gid == entry.gr_gid}
+        return frozenset(own | set(entry.gr_mem))
+
     def add_group(self, group: str) -> None:
         """Make a group for the system's own use."""
         run(["groupadd", "--system", group])
@@ -90,6 +99,10 @@ class Users:
     def remove_group(self, group: str) -> None:
         """Remove a group that is nobody's own."""
         run(["groupdel", group])
+
+    def leave(self, name: str, group: str) -> None:
+        """Take an account out of a group."""
+        run(["gpasswd", "--delete", name, group])
 
     def add(self, name: str, group: str) -> None:
         """Make an account with a group and a home of its own that no password opens.
