@@ -121,12 +121,13 @@ def test_what_could_not_be_told_is_kept(tatu, layout, error):
     assert tatu.stored[-2:] == ["one", "two"]
 
 
-def test_an_event_that_is_never_taken_is_counted_and_keeps_no_other_back(tatu, layout):
+@pytest.mark.parametrize("status", [400, 413])
+def test_an_event_that_is_never_taken_is_counted_and_keeps_no_other_back(tatu, layout, status):
     happen(layout, "one", "bad", "two")
 
     def refuse(rest, value):
         bad = any(event["detail"] == "bad" for event in value["events"])
-        return Answered(400, "no") if bad else None
+        return Answered(status, "no") if bad else None
 
     tatu.refuse = refuse
     assert not receipts.flush(layout, STATE, NOW)
@@ -141,6 +142,25 @@ def test_a_full_spool_does_not_keep_a_round_for_ever(tatu, layout, monkeypatch):
     assert len(tatu.asked) == 20
     assert not receipts.flush(layout, STATE, NOW)
     assert len(tatu.stored) == 30
+
+
+def test_a_slow_server_does_not_keep_a_round_for_ever(tatu, layout, monkeypatch):
+    monkeypatch.setattr(receipts, "_AT_ONCE", 1)
+    monkeypatch.setattr(receipts, "_PATIENCE", 0.0)
+    happen(layout, "one", "two")
+    assert receipts.flush(layout, STATE, NOW)
+    assert tatu.stored == ["one"]
+    receipts.flush(layout, STATE, NOW)
+    assert tatu.stored == ["one", "two"]
+
+
+def test_large_events_are_told_in_requests_that_tatu_takes(tatu, layout):
+    for number in range(60):
+        large = {f"{name:02}": "x" * 250 for name in range(50)}
+        spool.append(layout, {"kind": "refused", "detail": str(number), **large})
+    assert not receipts.flush(layout, STATE, NOW)
+    assert tatu.stored == [str(number) for number in range(60)]
+    assert 2**17 < max(len(json.dumps(value)) for _, _, value in tatu.asked) < 2**19
 
 
 def test_a_report_says_what_the_host_is(layout):

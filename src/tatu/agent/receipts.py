@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,10 +18,13 @@ from tatu.agent.text import TIME, plain
 
 _AT_ONCE = 100
 _BATCHES = 20
-"""A full spool must not keep the rest of a round waiting for long."""
+_PATIENCE = 60.0
+"""Seconds: neither a full spool nor a slow server may hold up the rest of a round for long."""
 
 _TIMEOUT = 10
-_MALFORMED, _CONFLICT = 400, 409
+_CONFLICT = 409
+_NEVER_TAKEN = (400, 413)
+"""Malformed, or too large: sent again it would be refused again."""
 _MAX_TEXT = 200
 _MAX_FINDINGS, _MAX_SESSIONS = 200, 1000
 """As Tatu takes them: of a report that it refuses it knows nothing."""
@@ -55,7 +59,7 @@ def flush(layout: Layout, state: State, now: datetime) -> bool:
     At least once: killed in between, it is told again, and ids make that harmless. Raises
     `AgentError`.
     """
-    many = _AT_ONCE
+    many, until = _AT_ONCE, time.monotonic() + _PATIENCE
     for _ in range(_BATCHES):
         batch = spool.batch(layout, many)
         if not batch.events and not batch.lost:
@@ -64,16 +68,18 @@ def flush(layout: Layout, state: State, now: datetime) -> bool:
         try:
             request.signed(layout, state, "POST", "logins", told, now=now)
         except Answered as answer:
-            if answer.status != _MALFORMED or not batch.events:
+            if answer.status not in _NEVER_TAKEN or not batch.events:
                 raise
-            # One event that nobody can read must not keep back all that come after it
+            # One event that nobody can take must not keep back all that come after it
             if len(batch.events) > 1:
                 many = 1
-                continue
-            spool.done(layout, replace(batch, lost=0))
-            spool.lose(layout, len(batch.events))
+            else:
+                spool.done(layout, replace(batch, lost=0))
+                spool.lose(layout, 1)
         else:
             spool.done(layout, batch)
+        if time.monotonic() >= until:
+            break
     return True
 
 

@@ -23,6 +23,7 @@ from tatu.agent.text import plain
 
 MAX_SIZE = 4 * 2**20
 _MAX_EVENT = 16 * 2**10  # bytes
+_MAX_BATCH = 256 * 2**10  # bytes: what the API and proxies before it take is more
 MAX_TEXT = 255
 """What Tatu takes: a text that it refused would stop all that follow."""
 
@@ -68,10 +69,18 @@ def lose(layout: Layout, number: int) -> None:
 
 
 def batch(layout: Layout, n: int) -> Batch:
-    """Return at most `n` events, the oldest first; raises `AgentError`."""
+    """Return at most `n` events, the oldest first, as one request takes; raises `AgentError`."""
     with _locked(layout) as folder:
         events, damaged = _events(folder)
-        return Batch(tuple(events[:n]), _lost(folder) + damaged)
+        lost = _lost(folder) + damaged
+    fitting: list[dict[str, Any]] = []
+    size = 0
+    for event in events[:n]:
+        size += len(json.dumps(event))
+        if fitting and size > _MAX_BATCH:
+            break
+        fitting.append(event)
+    return Batch(tuple(fitting), lost)
 
 
 def done(layout: Layout, told: Batch) -> None:
