@@ -251,22 +251,27 @@ def test_who_became_somebody_else_in_another_session_is_found_by_the_uid(machine
 
 
 def test_nothing_runs_in_a_managed_account_without_a_login(machine):
-    bob, mine = machine.person("member"), machine.name()
-    for command in (
-        f"echo '* * * * * sleep {mine}' | crontab -",
-        f"echo 'sleep {mine}' | at now",
-        f"systemd-run --user sleep {mine}",
-        "loginctl enable-linger",
-    ):
+    bob, mine, host = machine.person("member"), machine.name(), machine.host
+    for command in (f"echo '* * * * * sleep {mine}' | crontab -", f"echo 'sleep {mine}' | at now"):
+        bob.run("member", command)
+    for command in (f"systemd-run --user sleep {mine}", "loginctl enable-linger"):
         bob.run("member", command, check=False)
+    spool = host.root / "var/spool/cron"
+    crontab, linger = spool / "crontabs/member", host.root / "var/lib/systemd/linger/member"
+    assert crontab.exists()
+    for unit in ("atd", "cron"):  # which comes to it within a minute
+        host.wait_until(
+            lambda unit=unit: "Authentication failure" in host.journal(unit),
+            f"{unit} was not asked to run anything",
+        )
+    assert machine.processes(mine) == []
     machine.publish()
     assert machine.processes(mine) == []
-    uid = machine.host.run(["id", "-u", "member"]).stdout.strip()
-    manager = machine.host.run(["systemctl", "is-active", f"user@{uid}.service"], check=False)
+    uid = host.run(["id", "-u", "member"]).stdout.strip()
+    manager = host.run(["systemctl", "is-active", f"user@{uid}.service"], check=False)
     assert manager.stdout.strip() != "active"
-    root = machine.host.root
-    left = [root / "var/spool/cron/crontabs/member", root / "var/lib/systemd/linger/member"]
-    assert [path for path in left if path.exists()] == []
+    assert [path for path in (crontab, linger) if path.exists()] == []
+    assert list((spool / "atjobs").glob("[!.]*")) == []
 
 
 def test_what_somebody_started_in_the_account_without_a_certificate_ends(machine):
