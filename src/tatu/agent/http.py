@@ -208,7 +208,11 @@ class Server:
 @functools.lru_cache(maxsize=2)
 def _tls(ca_file: str | None) -> ssl.SSLContext:
     """Return what checks the server; reading the system's authorities is most of a request."""
-    return ssl.create_default_context(cafile=ca_file)
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # of TLS as well
+        said = plain(error.strerror or str(error), _MAX_SAID)
+        raise AgentError(f"cannot read {ca_file or 'the TLS authorities'}: {said}") from error
 
 
 def parsed(body: bytes) -> dict[str, Any]:
