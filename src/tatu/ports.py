@@ -494,6 +494,18 @@ class RevocationSelector:
     block: bool = False
     known: bool = False
 
+    def __str__(self) -> str:
+        """Return which field is set, and to what."""
+        for kind, value in (
+            ("serial", self.serial),
+            ("subject-key", self.subject_key),
+            ("user", self.subject),
+            ("host", self.host),
+        ):
+            if value is not None:
+                return f"{kind} {value}"
+        return "everything"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
@@ -764,10 +776,14 @@ class Hosts(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class HostReceipt:
-    """An enrolled host, and the receipt that it gave since then, if any."""
+    """A host that people may get into, and the receipt that it gave since it enrolled, if any.
+
+    `not_enrolled_since` is when it was admitted again, unless it enrolled since then.
+    """
 
     host: str
     receipt: Receipt | None
+    not_enrolled_since: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -798,13 +814,16 @@ class Receipts(Protocol):
 
     @abstractmethod
     def list(
-        self, authority_id: str, *, at_least: int, limit: int, marker: str | None
+        self, authority_id: str, *, now: datetime, at_least: int, limit: int, marker: str | None
     ) -> Page[HostReceipt]:
-        """Return the enrolled hosts: first those without this KRL version or a later one."""
+        """Return the hosts that are enrolled, or admitted again and have live certificates.
+
+        First come those without this KRL version or a later one; the latter have none.
+        """
 
     @abstractmethod
-    def count(self, authority_id: str, *, at_least: int) -> tuple[int, int]:
-        """Return how many hosts are enrolled, and how many have that version or a later one."""
+    def count(self, authority_id: str, *, now: datetime, at_least: int) -> tuple[int, int]:
+        """Return how many such hosts there are, and how many have that version or a later one."""
 
     @abstractmethod
     def lag(self) -> Lag:

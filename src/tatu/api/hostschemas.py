@@ -195,15 +195,22 @@ class ReceiptTaken(Answer):
 
 
 class HostReceiptShown(Answer):
-    """A host, and what it has shown to obey; not `done`: not that KRL version yet."""
+    """A host, and what it has shown to obey; not `done`: not that KRL version yet.
+
+    `not_enrolled_since`: it was admitted again then, and hears of nothing until it enrols.
+    """
 
     host: str
     done: bool
     receipt: ReceiptShown | None = None
+    not_enrolled_since: datetime | None = None
 
 
 class ReceiptList(Answer):
-    """How many hosts are enrolled, how many are done, and which: those that are not come first."""
+    """How many hosts there are, how many are done, and which: those that are not come first.
+
+    They are those that are enrolled, and those admitted again that have live certificates.
+    """
 
     at_least: int
     hosts: int
@@ -327,7 +334,7 @@ class LoginShown(Answer):
 
 
 class LoginList(Answer):
-    """Logins, those that came last first."""
+    """Logins in the order in which they arrived, the latest first."""
 
     items: list[LoginShown]
     links: Links

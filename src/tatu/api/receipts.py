@@ -58,6 +58,9 @@ def listed(call: Call, authority: Id, query: ReceiptFilters) -> ReceiptList:
                 host=found.host,
                 done=found.receipt is not None and found.receipt.krl_version >= progress.at_least,
                 receipt=None if found.receipt is None else shown.receipt(found.receipt),
+                not_enrolled_since=None
+                if found.not_enrolled_since is None
+                else shown.when(found.not_enrolled_since),
             )
             for found in page.items
         ],

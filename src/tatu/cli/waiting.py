@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TextIO
 
+from tatu.cli.base import shown
 from tatu.core.errors import TooMany, Unavailable
 
 if TYPE_CHECKING:
     from tatu.client.api import Api
-    from tatu.client.resources import Receipts
+    from tatu.client.resources import HostReceipt, Receipts
 
 _PAUSE = 0.25
 _NAMED = 1000
@@ -68,13 +69,18 @@ class Wait:
             late = self.api.receipts(self.authority, at_least, limit=_NAMED)
         except (Unavailable, TooMany):
             late = found
-        names = [each.host for each in late.items if not each.done]
+        names = [_named(each) for each in late.items if not each.done]
         rest = late.hosts - late.done - len(names)
         self._tell(f"missing: {', '.join(names)}{f' and {rest} more' if rest else ''}")
 
     def _tell(self, line: str) -> None:
         self.told.write(f"{line}\n")
         self.told.flush()
+
+
+def _named(host: "HostReceipt") -> str:
+    since = host.not_enrolled_since
+    return host.host if since is None else f"{host.host} (not enrolled since {shown(since)})"
 
 
 def _progress(found: "Receipts") -> str:

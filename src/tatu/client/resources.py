@@ -175,11 +175,15 @@ class Receipt(Struct, frozen=True, kw_only=True):
 
 
 class HostReceipt(Struct, frozen=True, kw_only=True):
-    """A host, and whether it has shown to obey the KRL that was asked for."""
+    """A host, and whether it has shown to obey the KRL that was asked for.
+
+    `not_enrolled_since`: it was admitted again then, and hears of nothing until it enrols.
+    """
 
     host: str
     done: bool
     receipt: Receipt | None = None
+    not_enrolled_since: datetime | None = None
 
 
 class Receipts(Struct, frozen=True, kw_only=True):

@@ -28,7 +28,7 @@ class SignedStatement:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How many hosts are enrolled, and how many of them obey that KRL version or a later one."""
+    """How many hosts people may get into, and how many obey that KRL version or a later one."""
 
     at_least: int
     hosts: int
@@ -82,15 +82,15 @@ class Receipts:
         """
         newest = self._newest(authority_id)
         least = newest if at_least is None else at_least
-        enrolled, done = self.ledger.receipts.count(authority_id, at_least=least)
-        return Progress(at_least=least, hosts=enrolled, done=done)
+        hosts, done = self.ledger.receipts.count(authority_id, now=self.clock(), at_least=least)
+        return Progress(at_least=least, hosts=hosts, done=done)
 
     def list(
         self, authority_id: str, at_least: int, *, limit: int, marker: str | None
     ) -> Page[HostReceipt]:
         """Return an authority's hosts, those that are behind first."""
         return self.ledger.receipts.list(
-            authority_id, at_least=at_least, limit=limit, marker=marker
+            authority_id, now=self.clock(), at_least=at_least, limit=limit, marker=marker
         )
 
     def lag(self) -> Lag:

@@ -69,7 +69,7 @@ class Revocation:
                 "certificates.revoked",
                 by=identity,
                 at=self.clock(),
-                subject=_shown(selector),
+                subject=str(selector),
                 authority=selector.authority,
                 request_id=request_id,
                 reason=reason,
@@ -256,15 +256,3 @@ class Revocation:
     def _live(self, wanted: CertificateFilter) -> Iterator[LedgerCertificate]:
         wanted = replace(wanted, live_at=self.clock(), revoked=False)
         return every(partial(self.ledger.certificates.list, wanted))
-
-
-def _shown(selector: RevocationSelector) -> str:
-    for kind, value in (
-        ("serial", selector.serial),
-        ("subject-key", selector.subject_key),
-        ("user", selector.subject),
-        ("host", selector.host),
-    ):
-        if value is not None:
-            return f"{kind} {value}"
-    return "everything"

@@ -1,15 +1,16 @@
 """The latest receipt of each host."""
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Row, and_, case, exists, func, or_, select
 
 from tatu.core.claims import Receipt
 from tatu.core.errors import Malformed, NotFound
 from tatu.ports import HostReceipt, Lag, Page, Receipts
 from tatu.store.claims import ENROLLED, keep_latest, of_this_enrolment
 from tatu.store.database import Database
-from tatu.store.tables import authorities, hosts, krls
+from tatu.store.tables import authorities, certificates, hosts, krls
 from tatu.store.tables import receipts as table
 from tatu.store.together import Together
 
@@ -43,14 +44,19 @@ class SqlReceipts(Receipts):
         return _receipt(row), row.proof
 
     def list(
-        self, authority_id: str, *, at_least: int, limit: int, marker: str | None
+        self, authority_id: str, *, now: datetime, at_least: int, limit: int, marker: str | None
     ) -> Page[HostReceipt]:
         """Return the hosts of an authority; the marker is whether it is done, and its id."""
         done = _done(at_least)
         some = (
-            select(hosts.c.id, done.label("done"), table.c.host.label("told"))
+            select(
+                hosts.c.id,
+                done.label("done"),
+                table.c.host.label("told"),
+                case((hosts.c.enrolled_at.is_(None), hosts.c.admitted_at)).label("since"),
+            )
             .join(table, of_this_enrolment(table), isouter=True)
-            .where(ENROLLED, hosts.c.authority == authority_id)
+            .where(_lets_in(now), hosts.c.authority == authority_id)
             .order_by(done, hosts.c.id)
             .limit(limit + 1)
         )
@@ -60,7 +66,7 @@ class SqlReceipts(Receipts):
         # sorted by what the index has: of those that are not shown no row is read
         first = some.subquery()
         query = (
-            select(first.c.id, first.c.done, *_KEPT)
+            select(first.c.id, first.c.done, first.c.since, *_KEPT)
             .join(
                 table,
                 and_(table.c.authority == authority_id, table.c.host == first.c.told),
@@ -72,23 +78,27 @@ class SqlReceipts(Receipts):
             rows = connection.execute(query).all()
         return Page(
             items=tuple(
-                HostReceipt(host=row.id, receipt=None if row.host is None else _receipt(row))
+                HostReceipt(
+                    host=row.id,
+                    receipt=None if row.host is None else _receipt(row),
+                    not_enrolled_since=row.since,
+                )
                 for row in rows[:limit]
             ),
             marker=f"{rows[limit - 1].done}:{rows[limit - 1].id}" if len(rows) > limit else None,
         )
 
-    def count(self, authority_id: str, *, at_least: int) -> tuple[int, int]:
+    def count(self, authority_id: str, *, now: datetime, at_least: int) -> tuple[int, int]:
         """Return how many hosts there are, and how many are done."""
         query = (
             select(func.count(), func.coalesce(func.sum(_done(at_least)), 0))
             .select_from(hosts)
             .join(table, of_this_enrolment(table), isouter=True)
-            .where(ENROLLED, hosts.c.authority == authority_id)
+            .where(_lets_in(now), hosts.c.authority == authority_id)
         )
         with self._database.read() as connection:
-            enrolled, done = connection.execute(query).one()
-        return enrolled, int(done)
+            found, done = connection.execute(query).one()
+        return found, int(done)
 
     def lag(self) -> Lag:
         """Return how far all hosts are."""
@@ -113,6 +123,20 @@ class SqlReceipts(Receipts):
         with self._database.read() as connection:
             enrolled, late, oldest = connection.execute(query).one()
         return Lag(hosts=enrolled, behind=int(late), oldest=oldest)
+
+
+def _lets_in(now: datetime) -> ColumnElement[bool]:
+    """Hold for hosts of this authority's: enrolled, or admitted again and not yet let go.
+
+    The latter hears of no revocation, and goes on to let people in.
+    """
+    live = exists().where(
+        certificates.c.host == hosts.c.id,
+        certificates.c.authority == hosts.c.authority,
+        certificates.c.revoked_at.is_(None),
+        certificates.c.valid_before > now,
+    )
+    return and_(hosts.c.deleted_at.is_(None), or_(hosts.c.enrolled_at.is_not(None), live))
 
 
 def _done(at_least: int) -> Any:

@@ -70,7 +70,7 @@ class SqlRevocations(Revocations):
             blocked = selector.block and _block(change, selector, reason, event)
             any_known = serials or (selector.block and not selector.known)
             if not (any_known or _had_any(change.connection, matching, named)):
-                raise NotFound(f"authority {authority!r} never certified what is to be revoked")
+                raise NotFound(f"authority {authority!r} never issued a certificate of {selector}")
             if serials:
                 change.connection.execute(update(table).where(live).values(revoked.values))
             if serials or blocked:

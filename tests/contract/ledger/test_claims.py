@@ -43,7 +43,9 @@ def fleet(blue):
 
 def missing(ledger, at_least, limit=9):
     """Return who is behind, and who is not."""
-    found = ledger.receipts.list("blue", at_least=at_least, limit=limit, marker=None).items
+    found = ledger.receipts.list(
+        "blue", now=NOW, at_least=at_least, limit=limit, marker=None
+    ).items
     late = [one.host for one in found if not one.receipt or one.receipt.krl_version < at_least]
     return late, [one.host for one in found if one.host not in late]
 
@@ -61,17 +63,17 @@ def test_those_behind_come_first_in_pages(fleet):
         fleet.receipts.put(receipt(host_id, version), "")
     assert missing(fleet, 3) == (["b"], ["a", "c"])
     assert missing(fleet, 2) == ([], ["a", "b", "c"])
-    assert fleet.receipts.count("blue", at_least=3) == (3, 2)
+    assert fleet.receipts.count("blue", now=NOW, at_least=3) == (3, 2)
     seen, marker = [], None
     while True:
-        page = fleet.receipts.list("blue", at_least=3, limit=1, marker=marker)
+        page = fleet.receipts.list("blue", now=NOW, at_least=3, limit=1, marker=marker)
         seen += [one.host for one in page.items]
         marker = page.marker
         if marker is None:
             break
     assert seen == ["b", "a", "c"]
     with pytest.raises(Malformed):
-        fleet.receipts.list("blue", at_least=3, limit=1, marker="2:a")
+        fleet.receipts.list("blue", now=NOW, at_least=3, limit=1, marker="2:a")
 
 
 def test_whoever_enrols_anew_has_told_nothing_yet(fleet):

@@ -109,6 +109,6 @@ def test_a_fleet_tells_at_once(blue):
         return 1
 
     assert sum(together(24, tried)) == 20
-    assert blue.receipts.count("blue", at_least=5) == (24, 20)
+    assert blue.receipts.count("blue", now=NOW, at_least=5) == (24, 20)
     with pytest.raises(NotFound):
         blue.receipts.put(receipt("none"), "proof")
