@@ -134,8 +134,20 @@ class Tatu(App):
         return self._status or result
 
 
+class _Commands(CommandManager):
+    """Finds a command by its whole name: an abbreviation or a slip must not revoke anything."""
+
+    def find_command(self, argv: list[str]) -> tuple[type[Command], str, list[str]]:
+        """Return a command, its name and what follows; raises `ValueError` for none."""
+        for end in range(len(argv), 0, -1):
+            name = " ".join(argv[:end])
+            if name in self.commands:
+                return self.commands[name].load(), name, argv[end:]
+        raise ValueError(f"Unknown command {argv!r}")
+
+
 def _commands() -> CommandManager:
-    manager = CommandManager()
+    manager = _Commands()
     for name, place in COMMANDS.items():
         manager.commands[name] = EntryPoint(name, f"tatu.cli.{place}", GROUP)
     return manager

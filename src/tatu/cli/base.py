@@ -23,6 +23,18 @@ class _Connected:
     """Gives a command its cloud."""
 
     app: Any
+    cmd_name: str | None
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take no abbreviated option: a slip must not widen what a command does."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)  # type: ignore[misc]
+        parser.allow_abbrev = False
+        return parser
+
+    def check_whole(self, name: str) -> None:
+        """Refuse to run by an abbreviation, as `openstack` lets; raises `Malformed`."""
+        if self.cmd_name and not self.cmd_name.endswith(name):
+            raise Malformed(f"write the command out: `{name}`, not `{self.cmd_name}`")
 
     @property
     def connection(self) -> "Connection":

@@ -115,4 +115,5 @@ class HostDelete(_OneHost, Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Ask the server."""
+        self.check_whole("host delete")
         self.api.delete_host(self.project_id(parsed_args.project), parsed_args.host)

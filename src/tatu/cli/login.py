@@ -21,8 +21,9 @@ _COLUMNS = (
 
 
 class LoginList(Lister):
-    """List logins that hosts reported, the latest first: your own, or the project's.
+    """List logins in the order in which hosts' reports arrived, the last first.
 
+    They are your own, or the project's. `at` is by the host's clock, and need not be in order.
     `user_name` is there when the certificate is one of Tatu's as the host names it; `alarm` says
     what is wrong with one that let somebody in and is not, or was revoked before; `detail` is what
     the host says of it, such as why it refused or ended.

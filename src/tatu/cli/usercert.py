@@ -10,7 +10,7 @@ from typing import Any
 from tatu.cli.base import Lister, ShowOne, add_project, attributes, duration, shown, table
 from tatu.cli.certificates import COLUMNS, ShowCertificate, add_filters, filters
 from tatu.cli.waiting import Wait
-from tatu.core.errors import NotFound
+from tatu.core.errors import Malformed, NotFound
 
 _CREATED = (
     "serial",
@@ -123,7 +123,10 @@ class UsercertShow(ShowCertificate):
 
 
 class UsercertRevoke(ShowOne):
-    """Revoke user certificates: hosts refuse them within seconds."""
+    """Revoke user certificates: hosts refuse them within seconds.
+
+    `--everything` revokes the certificates of the project's hosts as well: they must be renewed.
+    """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Say which, and why."""
@@ -136,7 +139,12 @@ class UsercertRevoke(ShowOne):
         which.add_argument(
             "--user", metavar="USER", help="all certificates of this user, by id or name"
         )
-        which.add_argument("--everything", action="store_true", help="all of the project")
+        which.add_argument(
+            "--everything",
+            action="store_true",
+            help="all of the project, of its hosts too, which must be renewed then; asks first",
+        )
+        parser.add_argument("--yes", action="store_true", help="ask nothing")
         parser.add_argument("--reason", default="not given")
         parser.add_argument(
             "--block",
@@ -160,8 +168,14 @@ class UsercertRevoke(ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
-        asked, begun = parsed_args, time.monotonic()
+        self.check_whole("usercert revoke")
+        asked = parsed_args
         authority = self.project_id(asked.project)
+        if asked.serial is not None:
+            self._check_users(authority, asked.serial)
+        if asked.everything and not asked.yes:
+            self._confirm(authority)
+        begun = time.monotonic()
         named = {name: getattr(asked, name) for name in ("serial", "subject_key", "user")}
         selector = {name: value for name, value in named.items() if value is not None}
         if asked.user is not None:
@@ -180,6 +194,31 @@ class UsercertRevoke(ShowOne):
             wait = Wait(api=self.api, authority=authority, begun=begun, told=self.app.stderr)
             self._waited_in_vain = not wait.until(result.krl_version, asked.timeout)
         return attributes(("revoked", "krl_version"), result)
+
+    def _check_users(self, authority: str, serial: int) -> None:
+        """Refuse a serial that is no user's: hosts' count by the same numbers."""
+        try:
+            self.api.certificate("user", authority, serial)
+        except NotFound as error:
+            try:
+                host = self.api.certificate("host", authority, serial).host
+            except NotFound:
+                raise error from None
+            raise Malformed(
+                f"certificate {serial} is host {shown(host)}'s (`hostcert show {serial}`):"
+                " `host delete` ends a host and its certificates"
+            ) from None
+
+    def _confirm(self, authority: str) -> None:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise Malformed("--everything needs --yes where nobody can be asked")
+        self.app.stderr.write(
+            f"All certificates of project {authority} end, its hosts' too, which must be renewed."
+            " There is no way back. Its id, to go on: "
+        )
+        self.app.stderr.flush()
+        if sys.stdin.readline().strip() != authority:
+            raise Malformed("nothing is revoked: that is not its id")
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Return 1 when hosts were waited for in vain."""
