@@ -13,7 +13,7 @@ import pytest
 
 from tatu.agent import daemon
 from tatu.agent.daemon import Daemon, Pace
-from tatu.agent.errors import AgentError
+from tatu.agent.errors import AgentError, Unfinished
 from tatu.agent.state import Store
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
@@ -174,6 +174,21 @@ def test_what_could_not_be_installed_is_tried_again_at_the_next_round(host):
     assert host.round() == IDLE
 
 
+def test_an_account_that_fails_is_tried_again_and_keeps_no_receipt_back(host, capsys):
+    host.broken["install"] = Unfinished("account bob: no")
+    assert {"install", "receipt"} <= set(host.round())
+    host.offered = replace(host.state, newest=Statement(version=2))
+    assert host.round() == ["refresh", "install", "receipt", "flush"]
+    assert host.round() == ["refresh", "install", "flush"]
+    assert capsys.readouterr().err.count("account bob: no") == 1
+    host.broken.clear()
+    assert host.round() == ["refresh", "install", "flush"]
+    assert host.round() == IDLE
+    host.broken["install"] = AgentError("no")
+    host.offered = replace(host.state, newest=Statement(version=3, krl_version=3))
+    assert host.round() == ["refresh", "install", "flush"]
+
+
 def test_without_an_answer_what_was_obeyed_stays_in_place_and_nothing_is_proven_again(host):
     host.broken["refresh"] = AgentError("cannot reach it")
     host.round()
@@ -260,6 +275,14 @@ def test_it_ends_on_sigterm_and_tells_systemd(host, monkeypatch, tmp_path):
             time.sleep(0.005)
         os.kill(os.getpid(), signal.SIGTERM)
 
+    said = []
+
+    def listen():
+        while b"STOPPING=1" not in said:
+            said.append(told.recv(64))
+
+    listening = threading.Thread(target=listen)
+    listening.start()
     threading.Thread(target=stop).start()
     try:
         host.daemon.run()
@@ -267,12 +290,15 @@ def test_it_ends_on_sigterm_and_tells_systemd(host, monkeypatch, tmp_path):
         for number, handler in before.items():
             signal.signal(number, handler)
     assert host.calls.count("refresh") >= 3
-    assert told.recv(64) == b"READY=1"
-    said = b""
-    while said != b"STOPPING=1":
-        said = told.recv(64)
-        assert said in (b"WATCHDOG=1", b"STOPPING=1")
+    listening.join(SOON)
     told.close()
+    assert (said[0], said[-1]) == (b"READY=1", b"STOPPING=1")
+    assert set(said[1:-1]) == {b"WATCHDOG=1"}
+
+
+def test_each_step_shows_systemd_that_the_round_goes_on(host, monkeypatch):
+    monkeypatch.setattr(daemon, "_tell_systemd", host.calls.append)
+    assert host.round().count("WATCHDOG=1") == len(FIRST)
 
 
 def test_news_end_the_rest_at_once_and_a_fleet_spreads(host, monkeypatch):

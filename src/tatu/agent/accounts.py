@@ -154,9 +154,10 @@ class Accounts:
                 files.remove(path)
         for folder in (root / jobs for jobs in _AT_JOBS):
             for job in folder.iterdir() if folder.is_dir() else ():
-                found = job.lstat()
-                if stat.S_ISREG(found.st_mode) and found.st_uid == user.uid:
-                    files.remove(job)
+                with suppress(FileNotFoundError):  # it ran: anybody's come and go meanwhile
+                    found = job.lstat()
+                    if stat.S_ISREG(found.st_mode) and found.st_uid == user.uid:
+                        files.remove(job)
 
     def _begin(self) -> None:
         """Have a group, and nothing that a killed run left half-made."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tatu.agent import doctor, ending, logins, receipts, renew, sessions
-from tatu.agent.errors import AgentError
+from tatu.agent.errors import AgentError, Unfinished
 from tatu.agent.freshness import refusing
 from tatu.agent.http import Server
 from tatu.agent.layout import Layout
@@ -80,6 +80,7 @@ class Daemon:
     _enforced_at: float = math.inf  # until there is a statement to end sessions by
     _seen: _Changes = field(default_factory=_Changes)
     _in_place: object = None
+    _is_finished: bool = False
     _found: Sequence[Any] = ()
     _receipted: str = ""
     _renewal_due: bool = False
@@ -151,6 +152,7 @@ class Daemon:
         """Do it, say once that it fails and once that it works again; return whether it did."""
         if self._stopping:
             return False
+        _tell_systemd("WATCHDOG=1")
         try:
             work()
         except (AgentError, OSError) as error:
@@ -181,11 +183,16 @@ class Daemon:
     def _sync(self, *, thorough: bool) -> None:
         with self.store.locked():
             state, failure = refresh(self.layout, self.store, self.clock)
-            if thorough or self._meaning(state) != self._in_place:
-                self._in_place = None
+            if thorough or not self._is_finished or self._meaning(state) != self._in_place:
+                self._in_place, self._is_finished = None, False
                 self._enforced_at = time.monotonic()
-                said = put_in_place(self.layout, self.store, state, self.clock)
-                self._in_place = self._meaning(state)
+                try:
+                    said = put_in_place(self.layout, self.store, state, self.clock)
+                except Unfinished:
+                    # One account, tried again each round, keeps no receipt of the rest back
+                    self._in_place = self._meaning(state)
+                    raise
+                self._in_place, self._is_finished = self._meaning(state), True
                 self._tell("sync", [*said, *warnings(self.layout, state, self.clock())])
         if failure:
             raise failure

@@ -5,6 +5,10 @@ class AgentError(Exception):
     """The agent stopped; what was in force before still is."""
 
 
+class Unfinished(AgentError):
+    """An account is not as it should be; all else is in force."""
+
+
 class Malformed(AgentError):
     """What was read is not what it should be."""
 

@@ -25,7 +25,7 @@ from tatu.agent import (
     sudoers,
     unattended,
 )
-from tatu.agent.errors import AgentError
+from tatu.agent.errors import AgentError, Unfinished
 from tatu.agent.layout import Layout
 from tatu.agent.sshd import Wanted
 from tatu.agent.state import MAX_KRL, State, Store, krl_digest
@@ -38,8 +38,8 @@ _MARK = f"{WRITTEN}\n".encode()
 def install(layout: Layout, store: Store, state: State, now: datetime) -> bool:
     """Bring the host in step with the state, and say whether sshd was reloaded.
 
-    Raises `AgentError`; then sshd's configuration is what it was, and what it reads at each login
-    is the newest that was verified.
+    Raises `Unfinished` for accounts alone, after all else. Raises `AgentError`; then sshd's
+    configuration is what it was, and what it reads at each login is the newest that was verified.
     """
     newest = state.newest
     for folder in (layout.ours, layout.drop_in.parent):
@@ -64,7 +64,7 @@ def install(layout: Layout, store: Store, state: State, now: datetime) -> bool:
             files.remove(path)
     reloaded = _configure(layout, store, state, managed, now)
     if failures:
-        raise AgentError("; ".join(failures))
+        raise Unfinished("; ".join(failures))
     return reloaded
 
 
