@@ -6,6 +6,7 @@ import http.server
 import json
 import subprocess
 import threading
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -57,10 +58,11 @@ def script(text):
     return part.get_payload(decode=True).decode()
 
 
-def run(folder, text, *, pauses="0"):
+def run(folder, text, *, pauses="0", patience="60"):
     """Run the script, its agent installed in a folder of ours."""
     path = folder / "script"
     local = script(text).replace("/usr/lib/tatu-agent", f"{folder}/lib")
+    local = local.replace("timeout 120 ", f"timeout {patience} ")
     path.write_text(local.replace("0 1 2 5 10 20 30 60 120 300", pauses))
     return subprocess.run(["sh", path], capture_output=True, text=True, check=False, timeout=60)
 
@@ -105,6 +107,33 @@ def test_the_api_is_waited_for(folder, capsys, server):
     threading.Timer(0.3, waiting.rename, [folder / "web/tatu-agent"]).start()
     assert run(folder, made, pauses="0 0.1 0.2 0.4 0.8 1.6 3.2").returncode == 0
     assert (folder / "out/called").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "pause", "why"), [(b"x" * 65_536, 0, "over 4194304 bytes"), (b"x", 0.05, "")]
+)
+def test_an_agent_that_has_no_end_is_given_up(folder, capsys, part, pause, why):
+    done = threading.Event()
+
+    class Endless(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                while not done.wait(pause):
+                    self.wfile.write(part)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        try:
+            words = ours(folder, f"http://127.0.0.1:{server.server_port}")
+            found = run(folder, static(folder, capsys, *words), patience="2")
+        finally:
+            done.set()
+            server.shutdown()
+    assert found.returncode != 0
+    assert why in found.stderr
+    assert not (folder / "lib").exists()
 
 
 def test_another_file_than_the_operators_is_not_run(folder, capsys, server):

@@ -9,11 +9,16 @@ trap 'rm -rf "$work"' EXIT
 
 fetch() {
     python=$(command -v python3 || echo /usr/libexec/platform-python)
-    "$python" -IS -c '
-import shutil, ssl, sys, urllib.request
+    # in bounded time and size: what answers may drip, or have no end
+    timeout 120 "$python" -IS -c '
+import ssl, sys, urllib.request
+limit = 4 * 2**20
 context = ssl.create_default_context(cafile=sys.argv[2] or None)
 with urllib.request.urlopen(sys.argv[1], timeout=30, context=context) as answer:
-    shutil.copyfileobj(answer, sys.stdout.buffer)
+    agent = answer.read(limit + 1)
+if len(agent) > limit:
+    sys.exit(f"the agent is over {limit} bytes")
+sys.stdout.buffer.write(agent)
 ' "$1" "$CA_FILE" >"$work/agent"
 }
 
