@@ -91,6 +91,34 @@ def test_a_later_release_takes_over(host):
     assert host.program.stat().st_mode & 0o777 == 0o755
 
 
+@pytest.mark.parametrize("there", [None, b"", "0.0.9", "later", "linked"])
+def test_setup_puts_the_agent_where_the_unit_runs_it_unless_a_later_one_is_there(host, there):
+    host.program.unlink()
+    if there == "later":
+        later = host.root / "later"
+        host.program.write_bytes(host.before)
+        later.write_bytes(host.release().read_bytes())
+        later.replace(host.program)
+    elif there == "0.0.9":
+        host.program.write_bytes(host.before)
+        host.release("0.0.9").replace(host.program)
+    elif there == b"":
+        host.program.touch(mode=0o600)
+    kept = host.program.read_bytes() if there == "later" else host.before
+    brought = host.root / "brought"
+    brought.write_bytes(host.before)
+    brought.chmod(0o700)
+    if there == "linked":
+        brought.replace(host.program)
+        brought.symlink_to(host.program)
+    done = subprocess.run(
+        [brought, "setup", "--root", host.root], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert host.program.read_bytes() == kept
+    assert there == "later" or host.program.stat().st_mode & 0o777 == 0o755
+
+
 def test_what_runs_writes_its_hooks_whole_after_an_upgrade(host):
     """Where no systemd starts it again, the file that it came from is another meanwhile."""
     script = (

@@ -13,7 +13,17 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NoReturn
 
-from tatu.agent import VERSION, doctor, platform, renew, sessions, token, unit, upgrade, vendordata
+from tatu.agent import (
+    VERSION,
+    doctor,
+    platform,
+    renew,
+    sessions,
+    token,
+    unit,
+    upgrade,
+    vendordata,
+)
 from tatu.agent.daemon import Daemon
 from tatu.agent.enrol import enrol
 from tatu.agent.errors import AgentError
@@ -69,6 +79,7 @@ def _done(options: argparse.Namespace, layout: Layout, store: Store) -> list[str
     if options.command == "uninstall":
         return uninstall(layout, remove_accounts=options.remove_accounts)
     if options.command == "setup":
+        upgrade.settle(layout)
         return unit.setup(layout, _options_of_run(options))
     if options.command == "upgrade":
         file = options.file and Path(options.file)

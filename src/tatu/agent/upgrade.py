@@ -13,7 +13,7 @@ import re
 import zipfile
 from pathlib import Path
 
-from tatu.agent import VERSION, files, place, signatures, statement, unit
+from tatu.agent import VERSION, files, made, place, signatures, statement, unit
 from tatu.agent.errors import AgentError, Malformed
 from tatu.agent.http import Server
 from tatu.agent.keys import public_key
@@ -76,6 +76,29 @@ def upgrade(layout: Layout, data: bytes, signature: str) -> list[str]:
         return [f"{said}: what runs goes on as {VERSION} until you start it again"]
     signatures.run(["systemctl", "try-restart", "--no-block", unit.NAME])
     return [said]
+
+
+def settle(layout: Layout) -> None:
+    """Have this agent where systemd runs it from, unless a later one is there.
+
+    Raises `AgentError` when there is none, and this is not the one file that could be put there.
+    """
+    program = layout.hooks / "tatu-agent"
+    own = Path(__file__).parents[2].resolve()
+    there = files.read(program, MAX_SIZE)
+    if own.is_file():
+        if there is None or not _is_later(there):
+            made.folder(layout, layout.hooks)
+            place.put(layout, program, files.read(own, MAX_SIZE) or b"", 0o755, MAX_SIZE)
+    elif there is None:
+        raise AgentError(f"there is no {program}, and this agent is not one file: install one")
+
+
+def _is_later(data: bytes) -> bool:
+    try:
+        return statement.numbers(_version(data)) > statement.numbers(VERSION)
+    except Malformed:
+        return False
 
 
 def _release_keys() -> tuple[str, ...]:
