@@ -75,7 +75,8 @@ def test_access_begins_at_boot_and_ends_everywhere_with_the_role(instance, proje
         found = project.admin.json("login", "list", "--host", instance.name)
         return {each["kind"] for each in found if each["serial"] == serial}
 
-    instance.run(["systemctl", "restart", "tatu-agent"])  # it reads the journal when it starts, else each two minutes
+    # it reads the journal each two minutes, and when it starts
+    instance.run(["systemctl", "restart", "tatu-agent"])
     wait_until(lambda: told() >= {"accepted", "refused", "ended"})
 
 
