@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tatu.agent import doctor, main
+from tatu.agent import doctor, main, signatures
 from tatu.agent.doctor import Finding
 from tests.fakes.agent_host import ACCOUNT, AgentHost, make_keys
 from tests.fakes.tatu_server import FakeTatu
@@ -126,6 +126,31 @@ def test_a_clock_or_a_statement_that_is_behind_is_found(shift, about, look, tatu
     assert code == 1
     assert found[about][0] == "warning"
     assert ("the clock is ahead" in found[about][1]) == (shift > timedelta(0))
+
+
+def test_a_host_that_nothing_keeps_in_step_is_found(look, tatu, monkeypatch):
+    newest = tatu.statement
+    half = (newest.expires - newest.issued) / 2
+    at(monkeypatch, newest.issued + half + timedelta(seconds=59))
+    assert "tatu-agent run" not in look()[1]
+    at(monkeypatch, newest.issued + half + timedelta(seconds=61))
+    code, found = look()
+    assert code == 1
+    assert found["tatu-agent run"][0] == "warning"
+    assert "keep it running" in found["tatu-agent run"][1]
+
+
+@pytest.mark.parametrize("state", ["running", "start", "dead", "failed", "auto-restart"])
+def test_a_unit_that_does_not_run_is_found_where_systemd_does(state, host, look, monkeypatch):
+    (host.root / "run/systemd/system").mkdir(parents=True)
+    run = signatures.run
+
+    def answered(words, *rest, **options):
+        return f"{state}\n".encode() if words[0] == "systemctl" else run(words, *rest, **options)
+
+    monkeypatch.setattr(signatures, "run", answered)
+    _, found = look()
+    assert ("tatu-agent.service" in found) == (state not in {"running", "start"})
 
 
 def test_a_copied_identity_is_an_error(host, look):

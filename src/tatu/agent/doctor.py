@@ -12,9 +12,21 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tatu.agent import accounts, files, hooks, install, pam, place, sshd, sudoers, unattended
+from tatu.agent import (
+    accounts,
+    files,
+    hooks,
+    install,
+    pam,
+    place,
+    signatures,
+    sshd,
+    sudoers,
+    unattended,
+    unit,
+)
 from tatu.agent.errors import AgentError
-from tatu.agent.freshness import staleness
+from tatu.agent.freshness import CLOCK_TOLERANCE, staleness
 from tatu.agent.layout import Layout
 from tatu.agent.state import State, Store, check_machine
 from tatu.agent.statement import REFUSE_NEW_LOGINS
@@ -29,6 +41,7 @@ _MAX_ABOUT, _MAX_DETAIL = 255, 1000
 _MAX_PASSWD = 4 * 2**20
 _HOME = 5  # which field of passwd(5)
 _WARNING = "warning: "
+_KEEPING = (b"running", b"start")  # and none of auto-restart, which is what a loop waits in
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,7 @@ def findings(layout: Layout, store: Store, state: State | None, now: datetime) -
         return [Finding(ERROR, "enrolment", "this host is not enrolled: tatu-agent enrol")]
     looks: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _identity(layout, state, now),
+        lambda: _service(layout, state, now),
         lambda: _files(layout, store, state, now),
         lambda: _sshd(layout, state, now),
         lambda: _group(layout),
@@ -91,6 +105,24 @@ def _identity(layout: Layout, state: State, now: datetime) -> Iterator[Finding]:
         text = line.removeprefix(_WARNING)
         if text != stale:
             yield Finding(WARNING, "enrolment", text)
+
+
+def _service(layout: Layout, state: State, now: datetime) -> Iterator[Finding]:
+    """Yield whether anything keeps this host in step: without it no revocation reaches it.
+
+    Where systemd runs, its unit does; elsewhere the age of the newest statement tells, since Tatu
+    replaces each when half of its lifetime is over.
+    """
+    newest = state.newest
+    age = now - newest.issued
+    if layout.systemd.is_dir():
+        shown = signatures.run(["systemctl", "show", "--property=SubState", "--value", unit.NAME])
+        if shown.strip() not in _KEEPING:
+            detail = "it does not run, and no revocation reaches this host: tatu-agent setup"
+            yield Finding(WARNING, unit.NAME, detail)
+    elif age > (newest.expires - newest.issued) / 2 + CLOCK_TOLERANCE:
+        detail = f"the newest statement is {int(age.total_seconds())} seconds old: keep it running"
+        yield Finding(WARNING, "tatu-agent run", detail)
 
 
 def _files(layout: Layout, store: Store, state: State, now: datetime) -> Iterator[Finding]:

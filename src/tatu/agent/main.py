@@ -13,17 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NoReturn
 
-from tatu.agent import (
-    VERSION,
-    doctor,
-    platform,
-    renew,
-    sessions,
-    token,
-    unit,
-    upgrade,
-    vendordata,
-)
+from tatu.agent import VERSION, doctor, platform, renew, sessions, token, unit, upgrade, vendordata
 from tatu.agent.daemon import Daemon
 from tatu.agent.enrol import enrol
 from tatu.agent.errors import AgentError
