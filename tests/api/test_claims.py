@@ -113,6 +113,18 @@ def test_who_has_shown_to_obey_a_revocation_is_counted_and_who_has_not_comes_fir
     assert (newest_alone["at_least"], newest_alone["done"]) == (revoked["krl_version"], 1)
 
 
+def test_a_host_that_was_admitted_again_is_among_those_that_have_not_obeyed(deployment, host):
+    host.call("PUT", "receipt", newest(deployment))
+    before = deployment.call("GET", f"{BLUE}/receipts", "blue-reader").json
+    assert (before["hosts"], before["done"]) == (1, 1)
+    deployment.admit("blue", host.host)
+    seen = deployment.call("GET", f"{BLUE}/receipts", "blue-reader").json
+    assert (seen["hosts"], seen["done"]) == (1, 0)
+    (item,) = seen["items"]
+    since = {"not_enrolled_since": item["not_enrolled_since"]}
+    assert item == {"host": host.host, "done": False, **since}
+
+
 def test_a_receipt_says_whether_the_certificate_is_to_be_renewed(deployment, host):
     bound = {"names": (), "addresses": ("192.0.2.8",), "event": deployment.event()}
     deployment.ledger.hosts.rebind("blue", host.host, **bound)

@@ -1,7 +1,7 @@
 """`usercert revoke --wait`: what it prints, and when it gives up."""
 
 import io
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -85,6 +85,18 @@ def test_of_more_than_a_list_gives_the_rest_is_counted():
             return super().receipts(authority, at_least, limit=min(limit, 2))
 
     assert wait(Many(0), seconds=1)[1][-1] == "missing: web-000, web-001 and 998 more"
+
+
+def test_a_host_that_was_admitted_again_is_named_with_since_when():
+    since = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+    class Again(FakeApi):
+        def receipts(self, authority, at_least, *, limit=1):
+            late = HostReceipt(host="db", done=False, not_enrolled_since=since)
+            return Receipts(at_least=at_least, hosts=1, done=0, items=[late])
+
+    told = wait(Again(0), seconds=1)[1]
+    assert told[-1] == "missing: db (not enrolled since 2026-01-02T03:04:05Z)"
 
 
 def test_an_outage_is_waited_out_and_told():

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TextIO
 
-from tatu.cli.base import shown
 from tatu.core.errors import TooMany, Unavailable
 
 if TYPE_CHECKING:
@@ -80,7 +79,11 @@ class Wait:
 
 def _named(host: "HostReceipt") -> str:
     since = host.not_enrolled_since
-    return host.host if since is None else f"{host.host} (not enrolled since {shown(since)})"
+    return (
+        host.host
+        if since is None
+        else f"{host.host} (not enrolled since {since:%Y-%m-%dT%H:%M:%SZ})"
+    )
 
 
 def _progress(found: "Receipts") -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from tatu.core.claims import Finding, LiveSession, LoginKind, Report
 from tatu.core.errors import Malformed, NotFound
-from tatu.ports import Lag, LoginFilter, Publication
+from tatu.ports import Lag, LoginFilter, Publication, RevocationSelector
 from tatu.store.logins import SqlLogins
 from tests.contract.ledger.material import (
     NOW,
@@ -16,6 +16,7 @@ from tests.contract.ledger.material import (
     claimed,
     event,
     host,
+    host_certificate,
     key,
     login,
     receipt,
@@ -87,6 +88,23 @@ def test_whoever_enrols_anew_has_told_nothing_yet(fleet):
             get("blue", "a")
     fleet.receipts.put(receipt("a", 3, received_at=LATER), "")
     assert "a" not in missing(fleet, 1)[0]
+
+
+def test_a_host_that_was_admitted_again_is_missing_as_long_as_it_has_certificates(fleet):
+    """Its agent may ask for nothing now, and sshd goes on to let people in."""
+    fleet.receipts.put(receipt("a", 3), "")
+    certificate = host_certificate(7, "a")
+    fleet.certificates.record(certificate, event())
+    fleet.hosts.admit(host("a"), event(at=LATER))
+    asked = {"at_least": 3, "limit": 1, "marker": None}
+    (first,) = fleet.receipts.list("blue", now=LATER, **asked).items
+    assert (first.host, first.receipt, first.not_enrolled_since) == ("a", None, LATER)
+    assert missing(fleet, 3) == (["a", "b", "c"], [])
+    assert fleet.receipts.count("blue", now=LATER, at_least=3) == (3, 0)
+    expired = certificate.certificate.contents.valid_before
+    assert fleet.receipts.count("blue", now=expired, at_least=3) == (2, 0)
+    fleet.revocations.revoke(RevocationSelector(authority="blue", serial=7), "test", event())
+    assert missing(fleet, 3) == (["b", "c"], [])
 
 
 def test_a_host_that_is_gone_counts_no_more_and_tells_nothing(fleet):

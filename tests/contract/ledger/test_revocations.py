@@ -75,6 +75,11 @@ def test_what_was_never_certified_is_not_found(issued, chosen):
         issued.revocations.revoke(selector(**chosen), "lost", event())
 
 
+def test_what_was_never_certified_is_named(issued):
+    with pytest.raises(NotFound, match="serial 777"):
+        issued.revocations.revoke(selector(serial=777), "lost", event())
+
+
 def test_nothing_is_revoked_in_an_authority_that_is_not(ledger):
     with pytest.raises(NotFound):
         ledger.revocations.revoke(selector(everything=True), "lost", event())
