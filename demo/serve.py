@@ -16,7 +16,7 @@ export PATH={bin}:$PATH
 tatu login --url {url} --user {user} --project {project} --key {key}
 tatu ca show
 tatu usercert create                            # for a key of its own, in ~/.local/state/tatu
-make agent                                      # build/tatu-agent: to /usr/local/sbin of the host
+make deb                                        # build/tatu-agent_*.deb: install it on the host
 tatu token create web-1 --address 192.0.2.10    # what a host enrols with
 sudo tatu-agent enrol --token-file -            # on that host
 tatu ssh admin@web-1
@@ -27,7 +27,7 @@ NEXT = """\
 Tatu serves {url}; its data is in {folder}. Stop it with Ctrl-C. In another terminal:
 
 {commands}
-What the host needs: docs/operations/hosts.md
+The agent makes the accounts, and takes over none. Hosts without dpkg: docs/operations/hosts.md
 """
 
 

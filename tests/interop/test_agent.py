@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tatu.agent import http, main, sshd
+from tatu.agent import accounts, http, main, sshd
 from tatu.agent.errors import AgentError
 from tatu.core.certificate import CertificateType
 from tatu.core.statement import Freshness, FreshnessPolicy
@@ -55,7 +55,31 @@ def refused(host, capsys, text):
     host.check_sshd()
 
 
+def closed(host, capsys, text):
+    """Say that a sync fails with one clear line, and that no account opens, but to break-glass."""
+    assert (host.principals / ACCOUNT).exists()
+    before = host.picture()
+    assert host.sync() == 1
+    error = capsys.readouterr().err
+    assert text in error
+    assert error.count("\n") == 1
+    assert list(host.principals.iterdir()) == []
+    assert {*before} - {*host.picture()} == {host.principals / ACCOUNT}
+    host.check_sshd()
+
+
 # --- enrolment
+
+
+def test_a_host_is_not_enrolled_with_a_group_that_is_of_somebody_else(
+    host, tatu, capsys, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(accounts.Accounts, "strangers", lambda _: ["postgres"])
+        assert host.enrol(tatu.token) == 1
+    assert "is of postgres: give --group another" in capsys.readouterr().err
+    assert not host.drop_in.exists()
+    assert host.enrol(tatu.token) == 0, "the token is still good"
 
 
 def test_enrolment_gives_sshd_certificates_authorities_and_a_revocation_list(host, tatu, capsys):
@@ -454,17 +478,23 @@ def test_a_changed_byte_of_a_signed_statement_is_found(enrolled, tatu, capsys):
 
 def test_a_copied_identity_is_refused(enrolled, tatu, capsys):
     (enrolled.root / "etc/machine-id").write_text("another\n")
-    refused(enrolled, capsys, "copied from another machine (its machine-id differs)")
+    closed(enrolled, capsys, "copied from another machine (its machine-id differs)")
     assert enrolled.enrol(tatu.token) == 0
     assert enrolled.sync() == 0
+    assert "\nadmin\n" in (enrolled.principals / ACCOUNT).read_text()
 
 
 def test_a_damaged_state_is_replaced_by_enrolling_again(enrolled, tatu, capsys):
     state = enrolled.state / "state.json"
     state.write_text(state.read_text().replace('"authority', '"autority'))
-    refused(enrolled, capsys, "is damaged: enrol again")
+    closed(enrolled, capsys, "is damaged: enrol again")
     assert enrolled.enrol(tatu.token) == 0
     assert enrolled.sync() == 0
+
+
+def test_a_state_that_is_missing_lets_nobody_in(enrolled, capsys):
+    (enrolled.state / "state.json").unlink()
+    closed(enrolled, capsys, "this host is not enrolled")
 
 
 def test_only_one_agent_works_at_a_time(enrolled, capsys):
