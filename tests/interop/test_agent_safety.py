@@ -6,13 +6,19 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from tatu.agent import main
+from tatu.agent import install, main
+from tatu.agent.accounts import Standing
+from tatu.agent.errors import AgentError
+from tatu.agent.layout import Layout
+from tatu.agent.state import Store
 from tatu.core.statement import BreakGlass, Freshness, FreshnessPolicy
-from tests.fakes.agent_host import ACCOUNT, AgentHost, make_keys
+from tests.fakes.agent_host import ACCOUNT, GROUP, AgentHost, make_keys
 from tests.fakes.tatu_server import FakeTatu, Key
 
 MAX_AGE = 600
@@ -126,7 +132,8 @@ class Watched:
         """
         self.host.check()
         listed = int.from_bytes(self.host.krl.read_bytes()[12:20], "big")
-        lines = (self.host.principals / ACCOUNT).read_text().splitlines()
+        file = self.host.principals / ACCOUNT
+        lines = file.read_text().splitlines() if file.exists() or not may_refuse else []
         principals = [line for line in lines if not line.startswith("#")]
         told = [number for number, (krl, _) in enumerate(self.said) if krl == listed]
         assert told, f"a list that nobody told of: {listed}"
@@ -226,26 +233,76 @@ def full_from(monkeypatch, step):
 
     for name in ("fsync", "mkdir", "link"):
         monkeypatch.setattr(os, name, limited(getattr(os, name)))
-    made = limited(os.open, lambda path, flags, *_: flags & os.O_CREAT)
+    # the lock is there already, and takes none
+    made = limited(os.open, lambda path, flags, *_: flags & os.O_CREAT and not Path(path).exists())
     monkeypatch.setattr(os, "open", made)
 
 
 @pytest.mark.slow
-def test_a_disk_that_is_full_at_any_step_leaves_what_was_told(watched, monkeypatch, capsys):
+def test_a_disk_that_is_full_at_any_step_lets_nobody_in_who_lost(watched, monkeypatch, capsys):
+    principals = watched.host.principals / ACCOUNT
     for step in itertools.count():
+        lost = f"alice{watched.number}"
         watched.publish()
         with monkeypatch.context() as changed:
             full_from(changed, step)
             code = watched.host.sync()
         said = capsys.readouterr().err
-        watched.check()
+        watched.check(may_refuse=True)
+        assert not principals.exists() or lost not in principals.read_text().splitlines()
         if code == 0:
             break
         assert "No space left on device" in said
         assert said.count("\n") == 1
     assert step > 10
     assert watched.host.sync() == 0
+    watched.check()
     assert len(watched.said) == 1, "the newest is in force"
+
+
+@pytest.mark.parametrize("is_revoking", [False, True])
+def test_who_lost_by_a_statement_that_could_not_be_kept_stays_out(
+    is_revoking, host, tatu, monkeypatch
+):
+    def let_in():
+        file = host.principals / ACCOUNT
+        return [] if not file.exists() else file.read_text().splitlines()[1:]
+
+    tatu.publish(accounts={ACCOUNT: ("alice", "bob")})
+    assert host.enrol(tatu.token) == 0
+    if is_revoking:
+        tatu.revoked |= {7}
+        tatu.publish(accounts={ACCOUNT: ("alice", "bob")})
+    else:
+        tatu.publish(accounts={"nobody-here": ("alice",)})
+    with monkeypatch.context() as full:
+        full_from(full, 0)
+        assert host.sync() == 1
+        assert let_in() == []
+    tatu.served["/v2/authorities/blue/statement"] = 503, b""
+    assert host.sync() == 1
+    assert let_in() == [], "the last statement lets nobody back in"
+    tatu.served.clear()
+    assert host.sync() == 0
+    assert let_in() == (["alice", "bob"] if is_revoking else [])
+
+
+def test_an_account_whose_file_cannot_be_written_is_closed_and_the_others_go_on(
+    host, tatu, monkeypatch, capsys
+):
+    tatu.publish(accounts={ACCOUNT: ("alice", "bob")})
+    assert host.enrol(tatu.token) == 0
+    layout = Layout(host.root, host.config, "/usr/sbin/sshd", GROUP, "true")
+    newest = Store(layout.state).load().newest
+    names = "a", ACCOUNT
+    monkeypatch.setattr(Standing, "managed", lambda *_: list(names))
+    less = replace(newest, accounts=dict.fromkeys(names, ("alice",)))
+    more = replace(newest, accounts=dict.fromkeys(names, ("alice", "bob")))
+    install.admit(layout, more, newest.issued)
+    full_from(monkeypatch, 0)
+    with pytest.raises(AgentError, match="No space left"):
+        install.admit(layout, less, newest.issued)
+    assert list(host.principals.iterdir()) == []
 
 
 def test_nobody_gains_by_a_statement_whose_list_is_not_in_place(host, tatu, capsys):
@@ -257,8 +314,9 @@ def test_nobody_gains_by_a_statement_whose_list_is_not_in_place(host, tatu, caps
     for _ in range(2):
         assert host.sync() == 1
         assert "revoked.krl" in capsys.readouterr().err
-        lines = (host.principals / ACCOUNT).read_text().splitlines()
-        assert [line for line in lines if not line.startswith("#")] == ["alice"]
+        file = host.principals / ACCOUNT
+        lines = file.read_text().splitlines() if file.exists() else []
+        assert [line for line in lines if not line.startswith("#")] == []
     host.krl.unlink()
     assert host.sync() == 0
     assert "\nalice\ncarol\n" in (host.principals / ACCOUNT).read_text()
@@ -282,9 +340,10 @@ def test_files_that_a_crash_of_the_machine_cut_are_made_whole(part, watched, cap
     state.write_bytes(whole[:part])
     assert host.sync() == 1
     assert "damaged: enrol again" in capsys.readouterr().err
-    watched.check()
+    assert not (host.principals / ACCOUNT).exists(), "nobody would hear of a revocation"
     state.write_bytes(whole)
     assert host.sync() == 0
+    watched.check()
 
 
 def test_files_that_were_told_before_or_to_others_are_not_taken_again(watched, capsys):

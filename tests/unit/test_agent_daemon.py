@@ -48,6 +48,12 @@ class State:
 class Host:
     """What the daemon calls, each call noted; `broken` raises what a step is to raise."""
 
+    def own(self, *_):
+        if self.state is None:
+            raise AgentError("this host is not enrolled: tatu-agent enrol")
+        self.call("machine")
+        return self.state
+
     def __init__(self, monkeypatch, folder):
         self.state = State()
         self.offered = self.state
@@ -67,7 +73,8 @@ class Host:
             "refresh": self.refresh,
             "put_in_place": self._noted("install", ["in place"]),
             "warnings": lambda *_: [],
-            "check_machine": self._noted("machine"),
+            "own": self.own,
+            "enrolled": self.own,
             "refusing": lambda *_: False,
         }.items():
             monkeypatch.setattr(daemon, name, value)

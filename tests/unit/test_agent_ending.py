@@ -421,3 +421,17 @@ def test_a_process_that_is_gone_is_no_error():
     process = subprocess.Popen(["true"])
     process.wait()
     Process(process.pid, 1, 0, 0, 1, "", 0).send(signal.SIGKILL)
+
+
+def test_without_an_enrolment_all_ends_but_break_glass_while_it_lasts(layout, monkeypatch):
+    rescue = {"account": "rescue", "principals": ("rescue",), "ca": OFFLINE}
+    past = session(number=15, valid_before=NOW - timedelta(minutes=1), **rescue)
+    logins = [session(number=13), session(number=14, **rescue), past]
+    ended = []
+    monkeypatch.setattr(sessions, "all", lambda _: logins)
+    monkeypatch.setattr(ending, "_end_sessions", lambda _, reasons: ended.extend(reasons))
+    monkeypatch.setattr(ending, "end_strays", lambda _: ended.append("strays"))
+    layout.ours.mkdir(parents=True)
+    layout.break_glass_authorities.write_text(f"{OFFLINE.public}\n")
+    ending.end_all(layout, "it is a copy", NOW)
+    assert ended == [13, 15, "strays"]

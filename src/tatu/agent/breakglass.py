@@ -27,7 +27,7 @@ def door(layout: Layout, offline: BreakGlass | None) -> sshd.BreakGlass | None:
     """Return the account with sshd's `AuthorizedPrincipalsCommand` for it."""
     if offline is None:
         return None
-    given = shlex.join([str(hooks.program()), offline.account])
+    given = shlex.join([str(hooks.program(layout)), offline.account])
     command = f"{hooks.words(layout, HOOK)} {given} %t %k"
     return sshd.BreakGlass(offline.account, command)
 

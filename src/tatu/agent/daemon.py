@@ -27,8 +27,8 @@ from tatu.agent.errors import AgentError, Unfinished
 from tatu.agent.freshness import refusing
 from tatu.agent.http import Server
 from tatu.agent.layout import Layout
-from tatu.agent.state import State, Store, check_machine
-from tatu.agent.sync import put_in_place, refresh, warnings
+from tatu.agent.state import State, Store, own
+from tatu.agent.sync import enrolled, put_in_place, refresh, warnings
 from tatu.agent.watch import Target, Watcher
 
 _EVER = datetime.fromtimestamp(0, timezone.utc)
@@ -170,15 +170,14 @@ class Daemon:
         return False
 
     def _enrol(self) -> None:
+        with suppress(AgentError, OSError), self.store.locked():
+            # a copy lets nobody in while it waits for an identity of its own
+            enrolled(self.layout, self.store, self.clock())
         for line in self.enrolment():
             _say(line)
 
     def _state(self) -> State:
-        state = self.store.load()
-        if state is None:
-            raise AgentError("this host is not enrolled: tatu-agent enrol")
-        check_machine(state.machine, self.layout.root)  # a copy speaks for nobody
-        return state
+        return own(self.store, self.layout.root)  # a copy speaks for nobody
 
     def _sync(self, *, thorough: bool) -> None:
         with self.store.locked():
@@ -216,7 +215,8 @@ class Daemon:
         """End what may not go on; strays as well, which are there where nothing is recorded."""
         self._enforced_at = time.monotonic()
         with self.store.locked():
-            said = ending.enforce(self.layout, self._state(), self.clock())
+            state = enrolled(self.layout, self.store, self.clock())
+            said = ending.enforce(self.layout, state, self.clock())
         self._tell("sessions", said)
 
     def _receipt(self) -> None:

@@ -56,6 +56,24 @@ def enforce(layout: Layout, state: State, now: datetime) -> list[str]:
     return said
 
 
+def end_all(layout: Layout, why: str, now: datetime) -> None:
+    """End the sessions of managed accounts, and strays; raises `AgentError`.
+
+    But for what an offline key opened, while its certificate lasts: for when nothing else is.
+    """
+    keys = files.read(layout.break_glass_authorities, _MAX_TOLD) or b""
+    offline = keys.decode(errors="replace").splitlines()
+    records = sessions.all(layout)
+    reasons = {
+        session.id: why
+        for session in records
+        if session.certificate.signature_key not in offline
+        or now >= session.certificate.valid_before
+    }
+    _end_sessions(records, reasons)
+    end_strays(layout)
+
+
 def _reasons(
     layout: Layout, records: Collection[Session], newest: Statement, now: datetime
 ) -> tuple[list[str], dict[int, str]]:

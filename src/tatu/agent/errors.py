@@ -5,6 +5,10 @@ class AgentError(Exception):
     """The agent stopped; what was in force before still is."""
 
 
+class Unwritten(AgentError):
+    """A file is not as it should be: there is no room, or the disk does not do it."""
+
+
 class Unfinished(AgentError):
     """An account is not as it should be; all else is in force."""
 

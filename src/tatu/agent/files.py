@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tatu.agent.errors import AgentError
+from tatu.agent.errors import AgentError, Unwritten
 
 
 def folder(path: Path, mode: int) -> None:
@@ -60,7 +60,7 @@ def read(path: Path, limit: int) -> bytes | None:
 def write(path: Path, data: bytes, mode: int) -> None:
     """Replace a file: whatever happens, it holds all of the old bytes or all of the new.
 
-    When this returns the new ones are durable. Raises `AgentError`.
+    When this returns the new ones are durable. Raises `Unwritten`.
     """
     beside = f".{path.name}.new"
     try:
@@ -79,7 +79,7 @@ def write(path: Path, data: bytes, mode: int) -> None:
                 raise
             os.fsync(parent)
     except OSError as error:
-        raise AgentError(f"cannot write {path}: {error.strerror}") from error
+        raise Unwritten(f"cannot write {path}: {error.strerror}") from error
 
 
 def remove(path: Path) -> None:

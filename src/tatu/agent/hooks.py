@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pkgutil
 import shlex
+import stat
 import sys
 from pathlib import Path
 
 from tatu.agent import made, place
+from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
 
 SOURCES = {
@@ -27,9 +29,36 @@ def command(layout: Layout, name: str) -> str:
     return words(layout, name)
 
 
-def program() -> Path:
-    """Return what hooks run the agent from: its one file, or the folder that the package is in."""
-    return Path(__file__).parents[2]
+_status = Path.stat
+
+
+def program(layout: Layout) -> Path:
+    """Return what hooks run the agent from: its one file, or the folder that the package is in.
+
+    Raises `AgentError` where others than root may change it: PAM and sshd would run that as root.
+    Not so beside a host that is in use (`--root`), whose lines no PAM and no sshd of it reads.
+    """
+    source = Path(__file__)
+    found = source.parents[2]
+    if layout.root == Path("/"):
+        unsafe = [
+            path for path in (source, *source.parents, *found.resolve().parents) if _is_open(path)
+        ]
+        if unsafe:
+            raise AgentError(
+                f"{unsafe[0]} is not root's alone, and the agent runs from there: "
+                f"install it as {layout.hooks}/tatu-agent"
+            )
+    return found
+
+
+def _is_open(path: Path) -> bool:
+    """Say whether others than root may change a file or folder; one that is in a zip is none."""
+    try:
+        found = _status(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return found.st_uid != 0 or bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def words(layout: Layout, name: str) -> str:

@@ -44,8 +44,13 @@ def install(layout: Layout, store: Store, state: State, now: datetime) -> bool:
     newest = state.newest
     for folder in (layout.ours, layout.drop_in.parent):
         made.folder(layout, folder)
-    # sshd refuses every key while the list that it is told of is missing, so the list comes first
-    place.put(layout, layout.krl, store.krl(state), limit=MAX_KRL)
+    krl = store.krl(state)
+    try:
+        # sshd refuses every key while the list that it is told of is missing, so it comes first
+        place.put(layout, layout.krl, krl, limit=MAX_KRL)
+    except AgentError:
+        close(layout)  # sshd would let in whom only the new list keeps out
+        raise
     # Who lost an account gets in no more before it is locked; who gains one, once all is there
     admit(layout, newest, now)
     failures = accounts.of(layout).keep(newest.managed)
@@ -107,15 +112,27 @@ def admit(layout: Layout, newest: Statement, now: datetime) -> None:
     """Write who may log in to which account by a statement of this age.
 
     A missing or empty file lets nobody in. Needs neither the server nor the list, but as long as
-    another list is in place nobody gains: theirs may be among the certificates it lacks.
+    another list is in place, or it is not kept, nobody gains: theirs may be among the certificates
+    it lacks. Who loses needs no room on the disk: a file that cannot be written is removed, and
+    after all others `AgentError` is raised.
     """
     made.folder(layout, layout.principals)
     wanted = _principals(layout, newest, now)
-    close(layout, but=wanted)
-    if not _is_listed(layout, newest):
-        wanted = {path: _without_gain(path, data) for path, data in wanted.items()}
+    failures = _closed(layout, but=wanted)
+    is_listed = _is_listed(layout, newest)
     for path, data in wanted.items():
-        place.put(layout, path, data)
+        failures += _put_or_close(layout, path, data, may_gain=is_listed)
+    if failures:
+        raise AgentError("; ".join(failures))
+
+
+def _put_or_close(layout: Layout, path: Path, data: bytes, *, may_gain: bool) -> list[str]:
+    """Have an account's file hold these lines, or remove it if it has more; say what failed."""
+    try:
+        place.put(layout, path, data if may_gain else _without_gain(path, data))
+    except AgentError as error:
+        return [str(error), *(_removed(path) if _lets_in_others(path, data) else [])]
+    return []
 
 
 def _without_gain(path: Path, data: bytes) -> bytes:
@@ -124,20 +141,51 @@ def _without_gain(path: Path, data: bytes) -> bytes:
     return b"".join(line for line in data.splitlines(keepends=True) if line in known)
 
 
-def _is_listed(layout: Layout, newest: Statement) -> bool:
-    """Say whether sshd reads the list that the statement names."""
+def _lets_in_others(path: Path, data: bytes) -> bool:
+    """Say whether a file lets in, or might, whom these lines do not."""
     try:
+        lines = (files.read(path, place.MAX_FILE) or b"").splitlines(keepends=True)
+    except AgentError:
+        return True
+    return not set(data.splitlines(keepends=True)).issuperset(lines)
+
+
+def _is_listed(layout: Layout, newest: Statement) -> bool:
+    """Say whether sshd reads the list that the statement names, and the agent keeps it."""
+    try:
+        Store(layout.state).krl_of(newest)
         return krl_digest(files.read(layout.krl, MAX_KRL) or b"") == newest.krl_digest
     except AgentError:
         return False
 
 
-def close(layout: Layout, but: Collection[Path] = ()) -> None:
-    """Let nobody in to the managed accounts, but to those whose files these are."""
+def close(layout: Layout) -> None:
+    """Let nobody in to the managed accounts but by break-glass; raises `AgentError` after all."""
+    failures = _closed(layout)
+    if failures:
+        raise AgentError("; ".join(failures))
+
+
+def _closed(layout: Layout, but: Collection[Path] = ()) -> list[str]:
+    """Remove the files of the managed accounts but for these, and return what went wrong."""
+    failures = []
     for path in layout.principals.iterdir() if layout.principals.is_dir() else ():
-        ours = path.is_file() and (files.read(path, place.MAX_FILE) or b"").startswith(_MARK)
-        if ours and path not in but:
-            files.remove(path)
+        if path not in but and _is_ours(path):
+            failures += _removed(path)
+    return failures
+
+
+def _is_ours(path: Path) -> bool:
+    return path.is_file() and (files.read(path, place.MAX_FILE) or b"").startswith(_MARK)
+
+
+def _removed(path: Path) -> list[str]:
+    """Remove a file, and return what went wrong: one that does not go keeps no other."""
+    try:
+        files.remove(path)
+    except AgentError as error:
+        return [str(error)]
+    return []
 
 
 def _principals(layout: Layout, newest: Statement, now: datetime) -> dict[Path, bytes]:

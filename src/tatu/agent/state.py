@@ -126,7 +126,11 @@ class Store:
 
     def krl(self, state: State) -> bytes:
         """Return the newest verified statement's revocation list; raises `AgentError`."""
-        digest = state.newest.krl_digest
+        return self.krl_of(state.newest)
+
+    def krl_of(self, newest: Statement) -> bytes:
+        """Return a statement's revocation list; raises `AgentError`."""
+        digest = newest.krl_digest
         data = files.read(self._krl_path(digest), MAX_KRL)
         if data is None or krl_digest(data) != digest:
             raise AgentError("the kept revocation list is damaged: it will be fetched again")
@@ -135,6 +139,10 @@ class Store:
     def krl_path(self, state: State) -> Path:
         """Return where `krl` reads that list."""
         return self._krl_path(state.newest.krl_digest)
+
+    def forget_krl(self, state: State) -> None:
+        """Remove that list: nobody gains by its statement until it is fetched again."""
+        files.remove(self.krl_path(state))
 
     def stage(self, krl: bytes) -> Path:
         """Keep a list that no statement kept here names yet, and return where it is."""
@@ -167,3 +175,12 @@ class Store:
 def krl_digest(krl: bytes) -> str:
     """Return how a statement names the very bytes of a revocation list."""
     return f"sha256:{hashlib.sha256(krl).hexdigest()}"
+
+
+def own(store: Store, root: Path) -> State:
+    """Return the state of this machine's own enrolment; raises `AgentError`."""
+    state = store.load()
+    if state is None:
+        raise AgentError("this host is not enrolled: tatu-agent enrol")
+    check_machine(state.machine, root)
+    return state

@@ -64,7 +64,7 @@ def ask_for_proof(layout: Layout, *, wanted: bool) -> None:
 
 
 def _check(layout: Layout) -> list[str]:
-    hook = f"{hooks.command(layout, 'sudo')} {hooks.program()} {layout.root} {layout.group}"
+    hook = f"{hooks.command(layout, 'sudo')} {hooks.program(layout)} {layout.root} {layout.group}"
     return [
         f"auth [success=2 default=ignore] {pam.unmanaged(layout)}",
         f"auth [success=done default=ignore] pam_exec.so seteuid quiet stdout {hook}",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
 from tatu.agent import VERSION, accounts, ending, http, signatures, statement
-from tatu.agent.errors import AgentError
+from tatu.agent.errors import AgentError, Unwritten
 from tatu.agent.freshness import staleness
 from tatu.agent.http import Server
-from tatu.agent.install import admit, install
+from tatu.agent.install import admit, close, install
 from tatu.agent.keys import HostCertificate
 from tatu.agent.layout import Layout
 from tatu.agent.state import (
@@ -19,14 +20,22 @@ from tatu.agent.state import (
     MAX_KRL,
     State,
     Store,
-    check_machine,
     floored,
     krl_digest,
+    own,
 )
 from tatu.agent.statement import Statement
 
 _MAX_ANSWER = 2**20  # a statement inside JSON: each of its quotes takes two bytes
 _NEAR = timedelta(days=2)
+
+
+class Unkept(AgentError):
+    """`state` is verified, and cannot be kept: what it takes away is gone all the same."""
+
+    def __init__(self, state: State, why: Unwritten) -> None:
+        super().__init__(str(why))
+        self.state = state
 
 
 def sync(layout: Layout, store: Store, clock: Callable[[], datetime]) -> list[str]:
@@ -48,21 +57,54 @@ def refresh(
     """Return the state after the newest statement, or as it was with why it still is that.
 
     Who is let in follows at once, by the age of the newest. Raises `AgentError` for a host that
-    is not the enrolled one.
+    is not the enrolled one, and when there is a newer statement that cannot be kept.
     """
-    state = store.load()
-    if state is None:
-        raise AgentError("this host is not enrolled: tatu-agent enrol")
-    check_machine(state.machine, layout.root)
+    state = enrolled(layout, store, clock())
     # Before anybody is asked: who answers may take long, and would keep a stale statement in force
     admit(layout, state.newest, clock())
     try:
         new = fetch(store, state, clock())
+    except Unkept as error:
+        _take_away(layout, store, state, error.state, clock())
+        raise
     except AgentError as error:
         return state, error
     if new.statement != state.statement:
         admit(layout, new.newest, clock())
     return new, None
+
+
+def enrolled(layout: Layout, store: Store, now: datetime) -> State:
+    """Return the state of this very machine's enrolment.
+
+    Without one nobody hears of revocations here: where there are managed accounts they are closed
+    and their sessions end, but by break-glass, before `AgentError` is raised.
+    """
+    try:
+        return own(store, layout.root)
+    except AgentError:
+        try:
+            close(layout)
+        finally:
+            ending.end_all(layout, "this host has no enrolment of its own", now)
+        raise
+
+
+def _take_away(layout: Layout, store: Store, last: State, new: State, now: datetime) -> None:
+    """Apply what a statement that cannot be kept takes away, which needs no room.
+
+    Where its list is another, who is on it is let in by the one in place: so nobody is. The last
+    statement's list goes, so that nobody gets back by that, in whichever run, until one is kept.
+    """
+    with suppress(AgentError):  # that there is no room is told already; what it can, each does
+        store.forget_krl(last)
+    with suppress(AgentError):
+        admit(layout, new.newest, now)
+    if new.newest.krl_digest != last.newest.krl_digest:
+        with suppress(AgentError):
+            close(layout)
+    with suppress(AgentError, OSError):
+        ending.enforce(layout, new, now)
 
 
 def put_in_place(
@@ -130,8 +172,11 @@ def adopt(store: Store, state: State, server: Server) -> State:
     if not krl.startswith(KRL_MAGIC) or int.from_bytes(krl[12:20], "big") != new.krl_version:
         # sshd takes an empty file as "nothing is revoked", and any text as a list of keys
         raise AgentError(f"the revocation list is no KRL of version {new.krl_version}")
-    signatures.check_krl(store.stage(krl))
-    store.save(state)
+    try:
+        signatures.check_krl(store.stage(krl))
+        store.save(state)
+    except Unwritten as error:
+        raise Unkept(state, error) from error
     return state
 
 
