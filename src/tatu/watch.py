@@ -11,7 +11,6 @@ import asyncio
 import functools
 import json
 import os
-import random
 import re
 import resource
 import signal
@@ -19,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from http import HTTPStatus
+from secrets import SystemRandom
 from typing import Any
 
 import falcon
@@ -133,7 +133,7 @@ class Watching:
         after = request.get_param_as_int(
             "after", required=True, min_value=0, max_value=_MAX_VERSION
         )
-        hold = self._hold * random.uniform(1 - _JITTER, 1)  # noqa: S311 (spreads, hides nothing)
+        hold = self._hold * SystemRandom().uniform(1 - _JITTER, 1)
         response.set_header("Cache-Control", "no-store")
         try:
             version = await self._feed.newer(authority, after, hold)

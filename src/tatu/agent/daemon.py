@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import random
 import signal
 import socket
 import sys
@@ -20,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from secrets import SystemRandom
 from typing import Any, NamedTuple
 
 from tatu.agent import doctor, ending, logins, receipts, renew, sessions
@@ -112,12 +112,12 @@ class Daemon:
 
     def _rest(self, seconds: float) -> None:
         """Return when it is time for a round: after so long, at news, or when somebody came."""
-        until = time.monotonic() + seconds * (1 + random.uniform(-1, 1) * self.pace.jitter)  # noqa: S311
+        until = time.monotonic() + seconds * (1 + SystemRandom().uniform(-1, 1) * self.pace.jitter)
         while not self._stopping and (left := until - time.monotonic()) > 0:
             if self._wake.wait(min(left, self.pace.tick)):
                 self._wake.clear()
                 if not self._stopping:
-                    self._wake.wait(random.uniform(0, self.pace.spread))  # noqa: S311
+                    self._wake.wait(SystemRandom().uniform(0, self.pace.spread))
                 return
             _tell_systemd("WATCHDOG=1")
             if self._changes() != self._seen:

@@ -6,10 +6,10 @@ or keeps silent costs requests, or lets the host poll.
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from dataclasses import dataclass
+from secrets import SystemRandom
 from urllib.parse import quote, urlsplit
 
 from tatu.agent import http
@@ -124,7 +124,9 @@ class Watcher:
         """Return what to wait for, after the rest."""
         with self._changed:
             if self._rest:
-                self._changed.wait_for(lambda: False, self._rest * random.uniform(0.8, 1.2))  # noqa: S311
+                self._changed.wait_for(
+                    lambda: False, self._rest * SystemRandom().uniform(0.8, 1.2)
+                )
             while self._target is None:
                 self._changed.wait()
             return self._target
