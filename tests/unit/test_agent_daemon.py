@@ -310,7 +310,9 @@ def test_each_step_shows_systemd_that_the_round_goes_on(host, monkeypatch):
 
 def test_news_end_the_rest_at_once_and_a_fleet_spreads(host, monkeypatch):
     asked = []
-    monkeypatch.setattr(daemon.random, "uniform", lambda low, high: asked.append(high) or 0.0)
+    monkeypatch.setattr(
+        daemon.SystemRandom, "uniform", lambda _, low, high: asked.append(high) or 0.0
+    )
     host.daemon = replace(host.daemon, pace=Pace(spread=3.0))
     host.daemon._wake.set()
     begun = time.monotonic()
