@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.server import wait_until
+
 pytestmark = pytest.mark.slow
 
 ACCOUNT = getpass.getuser()
@@ -234,12 +236,10 @@ def test_to_confirm_there_must_be_who_asks(host):
 def test_nothing_of_it_is_left(host):
     """The socket is ours alone while it is there, and goes with the login."""
     run = host.folder / "run"
+    wait_until(lambda: not list(run.iterdir()))  # of the logins before this one
     done = host.login(f"stat -c '%a %F' {run}/tatu-* {run}/tatu-*/agent")
     assert done.stdout == "700 directory\n600 socket\n"
-    until = time.monotonic() + 30
-    while list(run.iterdir()):
-        assert time.monotonic() < until, list(run.iterdir())
-        time.sleep(0.05)
+    wait_until(lambda: not list(run.iterdir()))
 
 
 def test_it_ends_as_ssh_does_and_keeps_nobody_waiting(host):
