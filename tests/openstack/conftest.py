@@ -19,8 +19,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def identity_lab(tmp_path_factory):
-    # as operators run it, and nine times faster
-    with Lab.start(tmp_path_factory.mktemp("lab"), cached=True) as lab:
+    with Lab.start(tmp_path_factory.mktemp("lab")) as lab:
         yield lab
     assert lab.processes.living() == []
 
