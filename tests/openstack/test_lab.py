@@ -72,9 +72,11 @@ def test_a_service_that_ends_shows_its_last_lines(tmp_path):
 
 
 _LAB = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from tests.lab.openstack.process import Processes, Service
+# what a shell puts into the background ignores it, and so would we
+signal.signal(signal.SIGINT, signal.default_int_handler)
 processes = Processes(Path(sys.argv[1]))
 # one leaves its session, one its parent, one refuses to end
 command = ["sh", "-c", "setsid sleep 1000 & (trap '' TERM; sleep 1000 & wait) & wait"]
