@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tatu.core import canonical
-from tatu.core.audit import Actor, Checkpoint, Event
+from tatu.core.audit import SYSTEM, Actor, Checkpoint, Event
 from tatu.core.authority import KeyAlgorithm
 from tatu.core.errors import Conflict, NotFound, TooMany
+from tatu.core.host import Host
 from tatu.core.identity import Identity
 from tatu.ports import Clock, KeyStore, Ledger
 
@@ -36,6 +37,42 @@ def event(
         request_id=request_id,
         facts=facts,
     )
+
+
+def host_event(
+    action: str,
+    authority_id: str,
+    host_id: str,
+    *,
+    at: datetime,
+    request_id: str,
+    **facts: object,
+) -> Event:
+    """Return the event of what a host did, or claims, itself."""
+    return event(
+        action,
+        by=Actor(kind="host", id=host_id, name=host_id),
+        at=at,
+        subject=host_id,
+        authority=authority_id,
+        request_id=request_id,
+        **facts,
+    )
+
+
+def append_host_denial(
+    ledger: Ledger, action: str, host: Host, *, at: datetime, request_id: str
+) -> None:
+    """Write down that a host was named in vain, some times; others can be made up at will."""
+    denied = event(
+        action,
+        by=SYSTEM,
+        at=at,
+        subject=host.id,
+        authority=host.authority,
+        request_id=request_id,
+    )
+    append_some(ledger, denied, host.authority, host.id)
 
 
 def append_some(ledger: Ledger, happened: Event, *who: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tatu.core import canonical, enrolment, statement
-from tatu.core.audit import SYSTEM, Actor, Event
+from tatu.core.audit import Event
 from tatu.core.errors import (
     Conflict,
     Denied,
@@ -28,7 +28,7 @@ from tatu.ports import (
     Verifier,
 )
 from tatu.service.admission import legacy_token_of, secret_of
-from tatu.service.audit import append_some, event
+from tatu.service.audit import append_host_denial, host_event
 from tatu.service.hostcertificates import HostCertificates, check_admissible
 from tatu.service.paging import every
 from tatu.service.statements import Statements
@@ -205,16 +205,9 @@ class Enrolment:
         raise Unproven(known=found is not None)
 
     def _audit_denial(self, found: Host, request_id: str) -> None:
-        """Write down that a host was named in vain, some times."""
-        denied = event(
-            "host.enrolment-denied",
-            by=SYSTEM,
-            at=self.clock(),
-            subject=found.id,
-            authority=found.authority,
-            request_id=request_id,
+        append_host_denial(
+            self.ledger, "host.enrolment-denied", found, at=self.clock(), request_id=request_id
         )
-        append_some(self.ledger, denied, found.authority, found.id)
 
     def _message(self, redemption: Redemption) -> bytes:
         return enrolment.message(
@@ -268,12 +261,11 @@ class Enrolment:
         self, host_keys: Sequence[PublicKey], found: Host, request_id: str, *, proven: bool
     ) -> Host:
         def told(action: str) -> Event:
-            return event(
+            return host_event(
                 action,
-                by=Actor(kind="host", id=found.id, name=found.id),
+                found.authority,
+                found.id,
                 at=self.clock(),
-                subject=found.id,
-                authority=found.authority,
                 request_id=request_id,
                 host_keys=[key.fingerprint for key in host_keys],
                 **({"wire": "v1"} if found.legacy else {}),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tatu.core import lint, losses
-from tatu.core.audit import SYSTEM, Actor
+from tatu.core.audit import SYSTEM
 from tatu.core.authority import BACKDATE, Purpose
 from tatu.core.certificate import CertificateToSign, CertificateType
 from tatu.core.errors import Denied
@@ -23,7 +23,7 @@ from tatu.ports import (
 )
 from tatu.service import signing
 from tatu.service.admission import BLOCKED
-from tatu.service.audit import event
+from tatu.service.audit import event, host_event
 from tatu.service.issuance import NONCE, listed
 from tatu.service.paging import every
 
@@ -104,12 +104,11 @@ class HostCertificates:
         )
         self.ledger.certificates.record(
             issued,
-            event(
+            host_event(
                 "certificate.issued",
-                by=Actor(kind="host", id=found.id, name=found.id),
+                found.authority,
+                found.id,
                 at=now,
-                subject=found.id,
-                authority=found.authority,
                 request_id=request_id,
             ),
         )

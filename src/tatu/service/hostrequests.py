@@ -5,14 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tatu.core import hostrequest
-from tatu.core.audit import SYSTEM
 from tatu.core.errors import Conflict, NotFound, TatuError, Unauthenticated
 from tatu.core.host import Host
 from tatu.core.hostrequest import Credentials
 from tatu.core.keys import PublicKey
 from tatu.core.sshsig import Namespace
 from tatu.ports import Clock, Ledger, Verifier
-from tatu.service.audit import append_some, event
+from tatu.service.audit import append_host_denial
 
 _UNPROVEN = "no enrolled host signed this request, for this deployment and as it came"
 _REPEATED = "this request was sent before"
@@ -101,13 +100,6 @@ class HostRequests:
             raise Unauthenticated(_REPEATED) from error
 
     def _audit_denial(self, found: Host, request_id: str) -> None:
-        """Write down that a host was named in vain, some times; others can be made up at will."""
-        denied = event(
-            "host.request-denied",
-            by=SYSTEM,
-            at=self.clock(),
-            subject=found.id,
-            authority=found.authority,
-            request_id=request_id,
+        append_host_denial(
+            self.ledger, "host.request-denied", found, at=self.clock(), request_id=request_id
         )
-        append_some(self.ledger, denied, found.authority, found.id)

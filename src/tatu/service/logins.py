@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tatu.core import canonical
-from tatu.core.audit import Actor, Event
+from tatu.core.audit import Event
 from tatu.core.claims import ADMITTED, Login, LoginKind
 from tatu.core.host import Host
 from tatu.ports import Clock, Ledger, LedgerLogin
-from tatu.service.audit import event, is_one_of_some
+from tatu.service.audit import host_event, is_one_of_some
 from tatu.service.joining import BREAK_GLASS, Joining
 
 REVOKED = "revoked before"
@@ -80,12 +80,11 @@ def _gap(told: Sequence[Login], lost: int, now: datetime) -> Login:
 
 def _alarm(told: LedgerLogin, host: Host, request_id: str) -> Event:
     login, certificate = told.login, told.login.certificate
-    return event(
+    return host_event(
         "login.break-glass" if told.alarm == BREAK_GLASS else "login.mismatch",
-        by=Actor(kind="host", id=host.id, name=host.id),
+        host.authority,
+        host.id,
         at=told.received_at,
-        subject=host.id,
-        authority=host.authority,
         request_id=request_id,
         why=told.alarm,
         login={

@@ -3,14 +3,13 @@
 from dataclasses import dataclass, field
 
 from tatu.core import statement
-from tatu.core.audit import Actor
 from tatu.core.authority import Purpose
 from tatu.core.claims import Receipt
 from tatu.core.errors import Conflict, Denied, Malformed, NotFound
 from tatu.core.sshsig import Namespace, SshSignature
 from tatu.core.statement import Statement
 from tatu.ports import Clock, HostReceipt, Lag, Ledger, Page, Verifier
-from tatu.service.audit import append_some, event
+from tatu.service.audit import append_some, host_event
 
 _UNKNOWN = (
     "the ledger does not know this statement: show it, with its signature, if it was signed here"
@@ -118,12 +117,11 @@ class Receipts:
     def _lost(self, claimed: Receipt, shown: SignedStatement | None, request_id: str) -> None:
         """Stop signing if the statement was signed here; raises `Conflict` unless it was."""
         proven = shown is not None and self._signed_here(claimed, shown)
-        alarm = event(
+        alarm = host_event(
             "receipt.lost-statement" if proven else "receipt.unknown-statement",
-            by=Actor(kind="host", id=claimed.host, name=claimed.host),
+            claimed.authority,
+            claimed.host,
             at=self.clock(),
-            subject=claimed.host,
-            authority=claimed.authority,
             request_id=request_id,
             statement_version=claimed.statement_version,
             krl_version=claimed.krl_version,

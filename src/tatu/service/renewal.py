@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tatu.core.audit import Actor, Event
+from tatu.core.audit import Event
 from tatu.core.errors import Denied, NotFound, PermissionEnded, Unauthenticated
 from tatu.core.host import Host
 from tatu.core.keys import PublicKey
 from tatu.ports import Clock, Ledger, LedgerCertificate
-from tatu.service.audit import append_some, event
+from tatu.service.audit import append_some, host_event
 from tatu.service.hostcertificates import HostCertificates, check_admissible
 from tatu.service.instances import Instances
 
@@ -66,14 +66,8 @@ class Renewal:
         return certificates
 
     def _event(self, action: str, found: Host, request_id: str, **facts: object) -> Event:
-        return event(
-            action,
-            by=Actor(kind="host", id=found.id, name=found.id),
-            at=self.clock(),
-            subject=found.id,
-            authority=found.authority,
-            request_id=request_id,
-            **facts,
+        return host_event(
+            action, found.authority, found.id, at=self.clock(), request_id=request_id, **facts
         )
 
     def _again(self, found: Host) -> Host:
