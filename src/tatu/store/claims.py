@@ -7,6 +7,7 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Connection,
+    Row,
     Table,
     Update,
     and_,
@@ -18,6 +19,7 @@ from sqlalchemy import (
 )
 
 from tatu.core.errors import NotFound
+from tatu.store.database import Database
 from tatu.store.tables import hosts
 
 _KEY = ("authority", "host")
@@ -51,6 +53,22 @@ def _replace(table: Table) -> Update:
     )
     mine = and_(table.c.authority == its_authority, table.c.host == its_host)
     return update(table).where(mine, exists(live))
+
+
+def latest(
+    database: Database, table: Table, authority_id: str, host_id: str, *, what: str
+) -> Row[Any]:
+    """Return what a host told last since it enrolled; raises `NotFound` when it told nothing."""
+    query = (
+        select(table)
+        .join(hosts, of_this_enrolment(table))
+        .where(ENROLLED, hosts.c.authority == authority_id, hosts.c.id == host_id)
+    )
+    with database.read() as connection:
+        row = connection.execute(query).one_or_none()
+    if row is None:
+        raise NotFound(f"host {host_id!r} of authority {authority_id!r} gave no {what}")
+    return row
 
 
 def of_host(

@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, and_, case, exists, func, or_, select
 
 from tatu.core.claims import Receipt
-from tatu.core.errors import Malformed, NotFound
+from tatu.core.errors import Malformed
 from tatu.ports import HostReceipt, Lag, Page, Receipts
-from tatu.store.claims import ENROLLED, keep_latest, of_this_enrolment
+from tatu.store.claims import ENROLLED, keep_latest, latest, of_this_enrolment
 from tatu.store.database import Database
 from tatu.store.tables import authorities, certificates, hosts, krls
 from tatu.store.tables import receipts as table
@@ -32,15 +32,7 @@ class SqlReceipts(Receipts):
 
     def get(self, authority_id: str, host_id: str) -> tuple[Receipt, str]:
         """Return a receipt with its proof."""
-        query = (
-            select(table)
-            .join(hosts, of_this_enrolment(table))
-            .where(ENROLLED, hosts.c.authority == authority_id, hosts.c.id == host_id)
-        )
-        with self._database.read() as connection:
-            row = connection.execute(query).one_or_none()
-        if row is None:
-            raise NotFound(f"host {host_id!r} of authority {authority_id!r} gave no receipt")
+        row = latest(self._database, table, authority_id, host_id, what="receipt")
         return _receipt(row), row.proof
 
     def list(

@@ -3,15 +3,11 @@
 import json
 from typing import Any
 
-from sqlalchemy import select
-
 from tatu.core.claims import ClaimedCertificate, Finding, LiveSession, Report
-from tatu.core.errors import NotFound
 from tatu.ports import Reports
 from tatu.store import columns
-from tatu.store.claims import ENROLLED, keep_latest, of_this_enrolment
+from tatu.store.claims import keep_latest, latest
 from tatu.store.database import Database
-from tatu.store.tables import hosts
 from tatu.store.tables import reports as table
 
 
@@ -32,15 +28,7 @@ class SqlReports(Reports):
 
     def get(self, authority_id: str, host_id: str) -> Report:
         """Return a report."""
-        query = (
-            select(table)
-            .join(hosts, of_this_enrolment(table))
-            .where(ENROLLED, hosts.c.authority == authority_id, hosts.c.id == host_id)
-        )
-        with self._database.read() as connection:
-            row = connection.execute(query).one_or_none()
-        if row is None:
-            raise NotFound(f"host {host_id!r} of authority {authority_id!r} gave no report")
+        row = latest(self._database, table, authority_id, host_id, what="report")
         return Report(
             **{
                 **row._asdict(),
