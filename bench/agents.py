@@ -15,6 +15,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -193,8 +194,7 @@ def main() -> None:
     """Read the job from the file that is named."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    with open(sys.argv[1]) as file:  # noqa: PTH123
-        job = Job(**json.load(file))
+    job = Job(**json.loads(Path(sys.argv[1]).read_text()))
     asyncio.run(run(job))
 
 

@@ -222,7 +222,7 @@ def _fleet(context: Context, count: int) -> Iterator[Row]:
             held = sum(map(rss, tree(door)))
             context.say("fleet: idle")
             before, begun = (cpu_seconds(api), cpu_seconds(door)), time.monotonic()
-            time.sleep(max(10.0, 20 * context.seconds))
+            time.sleep(max(10.0, 20 * context.seconds))  # what is measured is that nothing happens
             minutes = (time.monotonic() - begun) / 60
             idle = [
                 60_000 * (cpu_seconds(pid) - used) / count / minutes / 60

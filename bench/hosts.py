@@ -48,7 +48,7 @@ def _idle(hosts: Sequence[Any], seconds: float) -> Iterator[Row]:
     time.sleep(10)  # what follows an enrolment is done
     before = [_used(host) for host in hosts]
     begun = time.monotonic()
-    time.sleep(seconds)
+    time.sleep(seconds)  # what is measured is that nothing happens
     took = time.monotonic() - begun
     shares = [100 * (_used(host) - used) / took for host, used in zip(hosts, before, strict=True)]
     yield Row(

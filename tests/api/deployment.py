@@ -3,11 +3,13 @@
 import os
 import secrets
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import falcon.testing
 import pytest
@@ -186,6 +188,23 @@ def deployed(
     shutil.copytree(made.folder, folder, dirs_exist_ok=True)
     with _opened(replace(made, folder=folder), settings, **rates) as deployment:
         yield deployment
+
+
+@contextmanager
+def answering(app) -> Iterator[str]:
+    """Have an application answer on this machine; yield its address."""
+    server = make_server("127.0.0.1", 0, app, handler_class=_Quiet)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_):
+        pass
 
 
 @contextmanager

@@ -1,9 +1,7 @@
 """The agent by the metadata address, where Neutron's agent lets neither header nor status through."""
 
-import threading
 from dataclasses import replace
 from datetime import UTC, datetime
-from wsgiref.simple_server import make_server
 
 import pytest
 
@@ -12,14 +10,9 @@ from tatu.agent.layout import Layout
 from tatu.agent.state import Store
 from tatu.core.enrolment import EnrolmentToken
 from tests.api import deployment as deployments
-from tests.e2e.test_agent_server import Quiet, revoked
+from tests.e2e.test_agent_server import revoked
 from tests.fakes.agent_host import GROUP, AgentHost, make_keys
 from tests.fakes.metadata_path import PREFIX, Neutron, proxied
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    return deployments.template(tmp_path_factory.mktemp("template"))
 
 
 @pytest.fixture
@@ -27,13 +20,10 @@ def tatu(template, tmp_path, monkeypatch):
     monkeypatch.setattr(http, "METADATA", "127.0.0.1")
     with deployments.deployed(template, tmp_path / "deployment") as made:
         way = Neutron(proxied(made.app))
-        server = make_server("127.0.0.1", 0, way, handler_class=Quiet)
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        made.url = f"http://127.0.0.1:{server.server_address[1]}{PREFIX}"
         made.seen = way.seen
-        yield made
-        server.shutdown()
-        server.server_close()
+        with deployments.answering(way) as address:
+            made.url = f"{address}{PREFIX}"
+            yield made
 
 
 def test_a_host_enrols_obeys_and_renews_by_the_metadata_address(tatu, tmp_path, capsys):

@@ -1,9 +1,7 @@
 """A host renews its certificates at Tatu's own API, by the keys that enrolled (S8, S12)."""
 
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from wsgiref.simple_server import make_server
 
 import pytest
 
@@ -13,26 +11,9 @@ from tatu.agent.keys import HostCertificate
 from tatu.agent.layout import Layout
 from tatu.agent.state import Store
 from tatu.core.keys import PublicKey
-from tests.api import deployment as deployments
-from tests.e2e.test_agent_server import Quiet, token_for
+from tests.e2e.test_agent_server import token_for
 from tests.fakes.agent_host import GROUP, AgentHost, make_keys
 from tests.fakes.tatu_server import Key, certify
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    return deployments.template(tmp_path_factory.mktemp("template"))
-
-
-@pytest.fixture
-def tatu(template, tmp_path):
-    with deployments.deployed(template, tmp_path / "deployment") as made:
-        server = make_server("127.0.0.1", 0, made.app, handler_class=Quiet)
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        made.url = f"http://127.0.0.1:{server.server_address[1]}"
-        yield made
-        server.shutdown()
-        server.server_close()
 
 
 class Enrolled:

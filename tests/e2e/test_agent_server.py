@@ -1,36 +1,12 @@
 """The agent against Tatu's own API: one protocol, written twice."""
 
 import subprocess
-import threading
 from dataclasses import replace
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 
 from tatu.core.enrolment import EnrolmentToken
-from tests.api import deployment as deployments
 from tests.fakes.agent_host import AgentHost, make_keys
-
-
-class Quiet(WSGIRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory):
-    return deployments.template(tmp_path_factory.mktemp("template"))
-
-
-@pytest.fixture
-def tatu(template, tmp_path):
-    with deployments.deployed(template, tmp_path / "deployment") as made:
-        server = make_server("127.0.0.1", 0, made.app, handler_class=Quiet)
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        made.url = f"http://127.0.0.1:{server.server_address[1]}"
-        yield made
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.fixture

@@ -3,18 +3,16 @@
 import http.client
 import re
 import subprocess
-import threading
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from wsgiref.simple_server import make_server
 
 import pytest
 
 from tatu.agent import http as agent_http
 from tatu.core.enrolment import EnrolmentToken
 from tests.api import deployment as deployments
-from tests.e2e.test_agent_server import Quiet
 from tests.fakes.agent_host import AgentHost, make_keys
 from tests.fakes.metadata_path import Neutron
 from tests.lab.server import free_port
@@ -44,13 +42,6 @@ defaults
     timeout server 30s
 {text}
 """
-
-
-def serve(app, stack):
-    server = make_server("127.0.0.1", 0, app, handler_class=Quiet)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    stack += [server.shutdown, server.server_close]
-    return server.server_address[1]
 
 
 def nova(environ, start):
@@ -83,11 +74,6 @@ def at(port):
     return ask
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    return deployments.template(tmp_path_factory.mktemp("template"))
-
-
 @pytest.fixture(params=sorted(COMMANDS))
 def tatu(request, template, tmp_path, monkeypatch):
     """A deployment behind a proxy as the guide writes it, behind Neutron's agent."""
@@ -95,33 +81,36 @@ def tatu(request, template, tmp_path, monkeypatch):
     (block,) = re.findall(
         rf"^```{request.param}\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL
     )
-    stack, seen = [], []
-    with deployments.deployed(template, tmp_path / "deployment") as made:
+    seen = []
+    with ExitStack() as stack:
+        made = stack.enter_context(deployments.deployed(template, tmp_path / "deployment"))
 
         def api(environ, start):
             seen.append({name for name in environ if name.startswith("HTTP_")})
             return made.app(environ, start)
 
-        ports = {"8775": free_port(), "8322": serve(api, stack), "18775": serve(nova, stack)}
+        def serve(app):
+            return stack.enter_context(deployments.answering(app))
+
+        ports = {"8775": str(free_port())}
+        for name, app in (("8322", api), ("18775", nova)):
+            ports[name] = serve(app).rpartition(":")[2]
         for name, port in ports.items():
-            block = re.sub(
-                rf"\b{name}\b", f"127.0.0.1:{port}" if name == "8775" else str(port), block
-            )
+            block = re.sub(rf"\b{name}\b", f"127.0.0.1:{port}" if name == "8775" else port, block)
         block = block.replace("bind :127", "bind 127")
         whole = {"nginx": NGINX, "haproxy": HAPROXY}[request.param]
         file = tmp_path / "proxy.conf"
         file.write_text(whole.format(folder=tmp_path, text=block))
         proxy = subprocess.Popen([*COMMANDS[request.param], file], stderr=subprocess.DEVNULL)
         try:
-            made.url = f"http://127.0.0.1:{serve(Neutron(at(ports['8775'])), stack)}"
-            wait_for(ports["8775"], proxy)
+            front = int(ports["8775"])
+            made.url = serve(Neutron(at(front)))
+            wait_for(front, proxy)
             made.seen = seen
             yield made
         finally:
             proxy.terminate()
             proxy.wait(30)
-            for end in stack:
-                end()
 
 
 def wait_for(port, proxy):

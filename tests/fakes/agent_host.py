@@ -5,7 +5,10 @@ import os
 import pwd
 import shutil
 import subprocess
+from datetime import datetime
 from pathlib import Path
+
+import pytest
 
 from tatu.agent import main
 
@@ -20,6 +23,17 @@ def make_keys(folder: Path) -> Path:
         command = ["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "root@db-1", "-f", name]
         subprocess.run(command, check=True)
     return folder
+
+
+def at(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> None:
+    """Have the agent's commands take this for now."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return moment
+
+    monkeypatch.setattr(main, "datetime", Clock)
 
 
 PAM = {

@@ -47,13 +47,13 @@ def test_a_group_that_other_rules_name_gives_no_sudo(obeying):
 
 def test_a_lost_account_is_locked_with_its_files_and_comes_back(obeying):
     say(obeying, "admin", "member")
-    obeying.host.run(["sh", "-c", "echo long >/home/member/thesis"])
+    obeying.host.run(["sh", "-c", "echo long >~member/thesis"])
     assert obeying.login("member", obeying.certified("member"), "true").returncode == 0
     say(obeying, "admin")
     assert obeying.login("member", obeying.certified("member"), "true").returncode == 255
     assert "nologin" in obeying.host.run(["getent", "passwd", "member"]).stdout
     assert obeying.host.run(["chage", "-l", "member"]).stdout.count("1970") == 1
-    assert obeying.host.run(["cat", "/home/member/thesis"]).stdout == "long\n"
+    assert obeying.host.run(["sh", "-c", "cat ~member/thesis"]).stdout == "long\n"
     say(obeying, "admin", "member")
     done = obeying.login("member", obeying.certified("member"), "cat", "thesis")
     assert done.stdout == "long\n", done.stderr
@@ -72,7 +72,7 @@ def test_an_account_that_stands_there_is_not_opened(obeying):
 def test_no_other_key_and_no_password_opens_a_managed_account(obeying):
     say(obeying, "admin", "member")
     key = obeying.key.with_suffix(".pub").read_text()
-    home = "/home/member/.ssh"
+    home = obeying.host.run(["sh", "-c", "echo ~member/.ssh"]).stdout.strip()
     obeying.host.run(["install", "-d", "-o", "member", "-m", "700", home])
     obeying.host.write(f"{home}/authorized_keys", key, 0o644)
     obeying.host.write(f"{home}/rc", "touch /tmp/rc-ran\n", 0o755)

@@ -53,9 +53,9 @@ def test_the_package_installs_enrols_and_leaves_the_machine_as_it_was(
 ):
     host = boot("db-1")
     before = files(host)
-    host.write("/root/tatu-agent.deb", package.read_bytes())
+    host.write("/opt/tatu-agent.deb", package.read_bytes())
     host.write(CA, project.tatu.certificate.read_bytes())
-    host.run(["dpkg", "--install", "/root/tatu-agent.deb"])
+    host.run(["dpkg", "--install", "/opt/tatu-agent.deb"])
     host.wait_until(lambda: state(host) == "active", "the agent does not run")
 
     made = project.admin.json("token", "create", host.name, "--address", host.address)
@@ -89,7 +89,7 @@ def test_the_package_installs_enrols_and_leaves_the_machine_as_it_was(
     finally:
         session.kill()
         session.wait()
-    host.run(["dpkg", "--install", "/root/tatu-agent.deb"])  # an upgrade keeps the enrolment
+    host.run(["dpkg", "--install", "/opt/tatu-agent.deb"])  # an upgrade keeps the enrolment
     host.wait_until(lambda: state(host) == "active", "the agent does not run")
     assert "obeying" in host.run(["tatu-agent", "sync"]).stdout
 

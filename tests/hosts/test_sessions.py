@@ -376,7 +376,7 @@ def test_logins_of_all_outcomes_are_kept_to_be_told(machine):
 def test_administrators_log_in_whatever_is_wrong_with_the_hook(machine):
     host, bob = machine.host, machine.person("member")
     public = machine.obeying.key.with_suffix(".pub").read_text()
-    host.run(["sh", "-c", "mkdir -p /root/.ssh && cat >/root/.ssh/authorized_keys"], input=public)
+    host.run(["sh", "-c", "mkdir -p ~root/.ssh && cat >~root/.ssh/authorized_keys"], input=public)
     host.run(["mv", "/usr/lib/tatu-agent/session", "/usr/lib/tatu-agent/away"])
     try:
         assert bob.run("member", "true", check=False).returncode == 254

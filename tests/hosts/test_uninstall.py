@@ -51,7 +51,8 @@ def test_the_machine_is_as_it_was_when_the_accounts_go_too(fleet, host, tmp_path
     # the distribution's include is missing, so sshd's main file is changed as well
     host.run(["sed", "-i", "s/^Include/#Include/", "/etc/ssh/sshd_config"])
     host.run(["useradd", "--create-home", "debian"])
-    host.write("/home/debian/.ssh/authorized_keys", "ssh-ed25519 AAAA\n", 0o600)
+    home = host.run(["sh", "-c", "echo ~debian"]).stdout.strip()
+    host.write(f"{home}/.ssh/authorized_keys", "ssh-ed25519 AAAA\n", 0o600)
     host.run(["systemctl", "restart", "ssh"])
     before = picture(host)
     roles = {"admin": ("admin",), "member": ("member",)}
@@ -79,13 +80,13 @@ def test_accounts_are_kept_locked_with_their_files_and_can_be_had_again(obeying)
     ):
         try:
             assert session.stdout.readline() == b"in\n"
-            host.run(["sh", "-c", "echo long >/home/member/thesis"])
+            host.run(["sh", "-c", "echo long >~member/thesis"])
             done = uninstall(obeying)
             assert "kept, locked, with their files: admin, member" in done.stdout
             assert session.wait(30) == 255, "its session ends"
         finally:
             session.kill()
-    assert host.run(["cat", "/home/member/thesis"]).stdout == "long\n"
+    assert host.run(["sh", "-c", "cat ~member/thesis"]).stdout == "long\n"
     assert "nologin" in host.run(["getent", "passwd", "member"]).stdout
     assert obeying.login("member", member, "true").returncode == 255
     assert uninstall(obeying).stdout.count("kept") == 1, "again is no error"

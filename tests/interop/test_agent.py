@@ -15,13 +15,8 @@ from tatu.agent import accounts, http, main, sshd
 from tatu.agent.errors import AgentError
 from tatu.core.certificate import CertificateType
 from tatu.core.statement import Freshness, FreshnessPolicy
-from tests.fakes.agent_host import ACCOUNT, AgentHost, make_keys
+from tests.fakes.agent_host import ACCOUNT, AgentHost, at
 from tests.fakes.tatu_server import FakeTatu, Key
-
-
-@pytest.fixture(scope="session")
-def keys(tmp_path_factory):
-    return make_keys(tmp_path_factory.mktemp("keys"))
 
 
 @pytest.fixture
@@ -502,15 +497,6 @@ def test_only_one_agent_works_at_a_time(enrolled, capsys):
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert enrolled.sync() == 1
     assert "another tatu-agent is at work" in capsys.readouterr().err
-
-
-def at(monkeypatch, moment):
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz=None):
-            return moment
-
-    monkeypatch.setattr(main, "datetime", Clock)
 
 
 def test_a_host_whose_own_certificate_is_revoked_says_so(enrolled, tatu, capsys):

@@ -1,26 +1,13 @@
 """What `tatu-agent doctor` finds, with real ssh-keygen and sshd."""
 
 import json
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from tatu.agent import doctor, main, signatures
 from tatu.agent.doctor import Finding
-from tests.fakes.agent_host import ACCOUNT, AgentHost, make_keys
-from tests.fakes.tatu_server import FakeTatu
-
-
-@pytest.fixture(scope="session")
-def keys(tmp_path_factory):
-    return make_keys(tmp_path_factory.mktemp("keys"))
-
-
-@pytest.fixture
-def tatu():
-    server = FakeTatu(accounts={ACCOUNT: ("admin",)})
-    yield server
-    server.close()
+from tests.fakes.agent_host import ACCOUNT, AgentHost, at
 
 
 @pytest.fixture
@@ -105,15 +92,6 @@ def test_where_keys_lead_to_is_not_looked_at(host, look):
     (folder / "authorized_keys").symlink_to("/dev/zero")
     _, found = look()
     assert found["account mallory"][0] == "info"
-
-
-def at(monkeypatch, moment):
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz=None):
-            return moment
-
-    monkeypatch.setattr(main, "datetime", Clock)
 
 
 @pytest.mark.parametrize(

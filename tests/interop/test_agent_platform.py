@@ -10,22 +10,9 @@ from tatu.agent import platform, unit
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
 from tatu.agent.state import Store
-from tests.fakes.agent_host import ACCOUNT, GROUP, AgentHost, make_keys
-from tests.fakes.tatu_server import FakeTatu
+from tests.fakes.agent_host import GROUP, AgentHost
 
 SEED = "var/lib/cloud/seed/config_drive/openstack/latest"
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory):
-    return make_keys(tmp_path_factory.mktemp("keys"))
-
-
-@pytest.fixture
-def tatu():
-    server = FakeTatu(accounts={ACCOUNT: ("admin",)})
-    yield server
-    server.close()
 
 
 class Instance:

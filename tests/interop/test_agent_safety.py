@@ -18,7 +18,7 @@ from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
 from tatu.agent.state import Store
 from tatu.core.statement import BreakGlass, Freshness, FreshnessPolicy
-from tests.fakes.agent_host import ACCOUNT, GROUP, AgentHost, make_keys
+from tests.fakes.agent_host import ACCOUNT, GROUP, AgentHost
 from tests.fakes.tatu_server import FakeTatu, Key
 
 MAX_AGE = 600
@@ -79,18 +79,6 @@ class Runs:
 
     def stop(self):
         self._process.communicate()
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory):
-    return make_keys(tmp_path_factory.mktemp("keys"))
-
-
-@pytest.fixture
-def tatu():
-    server = FakeTatu(accounts={ACCOUNT: ("admin",)})
-    yield server
-    server.close()
 
 
 @pytest.fixture

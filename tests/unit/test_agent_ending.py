@@ -13,15 +13,13 @@ from pathlib import Path
 import pytest
 
 from tatu.agent import accounts, doomed, ending, files, processes, sessions, spool
-from tatu.agent import statement as agent_statement
 from tatu.agent.doomed import Doomed
 from tatu.agent.keys import UserCertificate
 from tatu.agent.layout import Layout
 from tatu.agent.processes import NOBODY, Process
 from tatu.agent.sessions import Session
-from tatu.core import statement
 from tatu.core.certificate import CertificateType
-from tatu.core.statement import BreakGlass, Freshness, FreshnessPolicy, Statement
+from tests.fakes.statements import stated
 from tests.fakes.tatu_server import Key, certify
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -29,29 +27,8 @@ CA, OFFLINE, OTHER, USER = Key(), Key(), Key(), Key()
 
 
 def newest(**changes):
-    facts = {
-        "deployment": "d",
-        "authority": "blue",
-        "host": "*",
-        "version": 7,
-        "issued": NOW,
-        "expires": NOW + timedelta(minutes=15),
-        "krl_version": 7,
-        "krl_digest": statement.digest(b""),
-        "user_authorities": (CA.public,),
-        "host_authorities": (),
-        "statement_keys": (Key().public,),
-        "accounts": {"admin": ("admin",), "member": ("member", "reader")},
-        "sudo": ("admin",),
-        "pam_sudo": True,
-        "end_at_expiry": False,
-        "break_glass": BreakGlass(authorities=(OFFLINE.public,), account="rescue"),
-        "freshness": Freshness(policy=FreshnessPolicy.WARN, max_age_seconds=3600),
-        "minimum_agent_version": "0.1",
-        "lockdown": False,
-    }
-    said = Statement(**{**facts, **changes})
-    return agent_statement.decode(statement.encode(said))
+    usual = {"accounts": {"admin": ("admin",), "member": ("member", "reader")}}
+    return stated(CA, Key(), OFFLINE, NOW, **{**usual, **changes})
 
 
 def session(account="member", principals=("member",), ca=CA, number=13, **changes):

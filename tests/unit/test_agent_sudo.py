@@ -15,16 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tatu.agent import forwarded, keys, pam, spool, sudo
-from tatu.agent import statement as agent_statement
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
 from tatu.agent.sessions import Session
 from tatu.agent.sudo import Question
-from tatu.core import statement
 from tatu.core import sudo as core_sudo
 from tatu.core.certificate import Certificate, CertificateType
 from tatu.core.sshsig import Namespace, SshSignature, to_be_signed
-from tatu.core.statement import BreakGlass, Freshness, FreshnessPolicy, Statement
+from tests.fakes.statements import stated
 from tests.fakes.tatu_server import Key, certify
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -33,28 +31,7 @@ LINES = {"account": "admin", "source": "192.0.2.7"}
 
 
 def newest(**changes):
-    facts = {
-        "deployment": "d",
-        "authority": "blue",
-        "host": "*",
-        "version": 7,
-        "issued": NOW - timedelta(minutes=1),
-        "expires": NOW + timedelta(minutes=14),
-        "krl_version": 7,
-        "krl_digest": statement.digest(b""),
-        "user_authorities": (CA.public,),
-        "host_authorities": (),
-        "statement_keys": (OTHER.public,),
-        "accounts": {"admin": ("admin",), "member": ("member",)},
-        "sudo": ("admin",),
-        "pam_sudo": True,
-        "end_at_expiry": False,
-        "break_glass": BreakGlass(authorities=(OFFLINE.public,), account="rescue"),
-        "freshness": Freshness(policy=FreshnessPolicy.WARN, max_age_seconds=3600),
-        "minimum_agent_version": "0.1",
-        "lockdown": False,
-    }
-    return agent_statement.decode(statement.encode(Statement(**{**facts, **changes})))
+    return stated(CA, OTHER, OFFLINE, NOW - timedelta(minutes=1), **changes)
 
 
 def a_session(authority=CA, account="admin", source="192.0.2.7", **changes):

@@ -146,17 +146,17 @@ def _located(path: str, owner: int) -> int:
     No link is followed, and each folder on the way is root's or the owner's: what was looked at
     is what is connected to, whoever renames meanwhile.
     """
-    names = path.split("/")
-    if len(path) > _MAX_PATH or names[0] or len(names) < 2 or {"", ".", ".."} & set(names[1:]):  # noqa: PLR2004
+    root, *below = path.split("/")
+    if len(path) > _MAX_PATH or root or not below or {"", ".", ".."} & set(below):
         raise AgentError("SSH_AUTH_SOCK is no plain absolute path")
     flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
     at = os.open("/", flags | os.O_DIRECTORY)
-    for name in names[1:-1]:
+    for name in below[:-1]:
         at = os.open(name, flags, dir_fd=at)
         status = os.fstat(at)
         if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, owner):
             raise AgentError("the path of SSH_AUTH_SOCK has a link, or a folder of somebody else")
-    found = os.open(names[-1], flags, dir_fd=at)
+    found = os.open(below[-1], flags, dir_fd=at)
     status = os.fstat(found)
     if not stat.S_ISSOCK(status.st_mode) or status.st_uid != owner:
         raise AgentError("SSH_AUTH_SOCK names no socket of this account's")

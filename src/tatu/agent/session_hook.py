@@ -75,7 +75,7 @@ def _read(path: str) -> str:
 def _write(folder: str, name: str, record: str) -> None:
     """Write what no session has written yet: a record is never replaced."""
     os.umask(0o077)
-    os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+    os.makedirs(folder, exist_ok=True)  # noqa: PTH103 (as above)
     room = os.statvfs(folder)
     if room.f_bavail * _RESERVE < room.f_blocks or room.f_favail * _RESERVE < room.f_files:
         raise ValueError(f"there is no room in {folder}: does tatu-agent run?")
@@ -88,7 +88,7 @@ def _write(folder: str, name: str, record: str) -> None:
         os.link(beside, f"{folder}/{name}")
     finally:
         os.close(opened)
-        os.unlink(beside)  # noqa: PTH108
+        os.unlink(beside)  # noqa: PTH108 (as above)
 
 
 if __name__ == "__main__":
