@@ -48,7 +48,9 @@ class Row:
         if self.goal is None:
             return ""
         missing = (self.goal - self.value) if self.more_is_better else (self.value - self.goal)
-        return "met" if missing <= 0 else f"short by {100 * missing / self.goal:.0f} %"
+        if missing <= 0:
+            return "met"
+        return f"short by {100 * missing / self.goal:.0f} %" if self.goal else "not met"
 
     def told(self) -> dict[str, object]:
         """Return what the JSON says of it."""
