@@ -1,5 +1,6 @@
 """The loop: each step goes by itself, says once that it fails, and costs an idle host little."""
 
+import itertools
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ from tatu.agent.state import Store
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
 SOON = 5.0
-QUICK = Pace(tick=0.01, spread=0, polling=0.02, watching=0.02, sessions=3600, jitter=0)
+QUICK = Pace(tick=0.01, spread=0, polling=0.02, watching=0.02, sessions=3600, renewal=0, jitter=0)
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,10 @@ class Host:
             daemon.renew, "due", lambda *_, told: self.call("due", "told" if told else None)
         )
         monkeypatch.setattr(daemon.renew, "renew", self._noted("renew"))
+        self.revoked = set()
+        monkeypatch.setattr(
+            daemon.renew, "revoked", lambda _, state: state.newest.krl_digest in self.revoked
+        )
         monkeypatch.setattr(
             daemon.doctor, "findings", lambda *_: self.call("doctor", self.findings)
         )
@@ -305,7 +310,8 @@ def test_it_ends_on_sigterm_and_tells_systemd(host, monkeypatch, tmp_path):
 
 def test_each_step_shows_systemd_that_the_round_goes_on(host, monkeypatch):
     monkeypatch.setattr(daemon, "_tell_systemd", host.calls.append)
-    assert host.round().count("WATCHDOG=1") == len(FIRST)
+    # and the one that looks for this host's own certificates in a new list
+    assert host.round().count("WATCHDOG=1") == len(FIRST) + 1
 
 
 def test_news_end_the_rest_at_once_and_a_fleet_spreads(host, monkeypatch):
@@ -328,6 +334,88 @@ def test_certificates_are_renewed_when_a_receipt_says_that_it_is_due(host):
     host.offered = replace(host.state, newest=Statement(version=2))
     assert host.round() == ["refresh", "receipt", "flush", "due", "renew"]
     assert host.round() == IDLE
+
+
+def revoke_own(host):
+    """Have a new list with this host's own certificates."""
+    host.revoked.add("sha256:2")
+    said = Statement(version=2, krl_version=2, krl_digest="sha256:2")
+    host.offered = replace(host.state, newest=said)
+
+
+def test_a_host_whose_own_certificates_are_revoked_renews_them_at_once(host):
+    host.round()
+    revoke_own(host)
+    assert host.round() == ["refresh", "install", "receipt", "flush", "due"]
+    assert host.round() == IDLE
+
+
+def test_hosts_that_are_revoked_together_renew_over_a_while(host):
+    host.round()
+    revoke_own(host)
+    host.daemon.pace = replace(QUICK, polling=60, renewal=0.2)
+    begun = time.monotonic()
+    host.round()
+    host.daemon._rest(60)
+    assert "due" in host.round()
+    assert time.monotonic() - begun < SOON
+
+
+def test_a_list_without_this_hosts_certificates_renews_nothing(host):
+    host.round()
+    host.offered = replace(host.state, newest=Statement(version=2, krl_digest="sha256:3"))
+    assert host.round() == ["refresh", "install", "receipt", "flush"]
+
+
+def test_a_host_that_may_not_renew_asks_ever_more_seldom(host, monkeypatch):
+    host.round()
+    revoke_own(host)
+    host.broken["due"] = AgentError("the server answered 401")
+    now, asked = [time.monotonic()], []
+    monkeypatch.setattr(daemon.time, "monotonic", lambda: now[0])
+    host.daemon.pace = replace(QUICK, renewal=10, thorough=3600)
+    host.daemon._thorough_at = now[0] + 15_000
+    for _ in range(1500):
+        if "due" in host.round():
+            asked.append(now[0])
+        now[0] += 10
+    pauses = [late - soon for soon, late in itertools.pairwise(asked)]
+    assert pauses[:3] == [10, 20, 40]
+    assert sorted(pauses) == pauses
+    assert max(pauses) == 3600
+
+
+def test_a_host_that_is_not_enrolled_says_so_once_in_one_line(host, capsys):
+    host.state = host.offered = None
+    for _ in range(3):
+        assert host.round() == []
+    assert capsys.readouterr().err == (
+        "tatu-agent: enrolment: this host is not enrolled: tatu-agent enrol\n"
+    )
+    host.state = host.offered = State()
+    assert host.round() == FIRST
+    assert "enrolment: works again" in capsys.readouterr().err
+
+
+def test_another_reason_for_a_failure_is_said_and_the_same_in_other_numbers_is_not(host, capsys):
+    for number in range(3):
+        host.broken["flush"] = AgentError(f"cannot reach it, attempt {number}")
+        host.round()
+        host.broken["flush"] = AgentError(f"refused (request r-{number:x}f)")
+        host.round()
+    said = [line for line in capsys.readouterr().err.splitlines() if "logins" in line]
+    assert said == [
+        "tatu-agent: logins: cannot reach it, attempt 0",
+        "tatu-agent: logins: refused (request r-0f)",
+    ]
+
+
+def test_a_server_that_refuses_for_ever_other_reasons_does_not_fill_the_log(host, capsys):
+    for letter in "abcdefghijklmnop":
+        host.broken["flush"] = AgentError(f"refused: {letter}")
+        host.round()
+    said = [line for line in capsys.readouterr().err.splitlines() if "refused" in line]
+    assert 2 <= len(said) <= 10
 
 
 def test_who_is_told_to_stop_begins_no_step_any_more(host, monkeypatch):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import signal
 import socket
 import sys
@@ -35,6 +36,12 @@ _EVER = datetime.fromtimestamp(0, timezone.utc)
 _EMPTY = 0
 """When what is empty, or not there, was changed."""
 
+_VARYING = re.compile(r"\d+|\(request [^)]*\)")
+"""What makes two failures for the same reason read otherwise."""
+
+_MAX_REASONS = 8
+"""Of a step that fails: a server that gives ever other ones does not fill the log."""
+
 
 @dataclass(frozen=True)
 class Pace:
@@ -43,7 +50,8 @@ class Pace:
     `spread` is how long a fleet takes to fetch what all of it is told of at once; `polling` is for
     want of a door, and `watching` while one is there, which might keep silent. Each `sessions`, at
     rest as well, it ends what may not go on: what expires, and strays. What nobody changed is
-    proven anew each `thorough`; `tick` is how soon a login is noticed.
+    proven anew each `thorough`; `tick` is how soon a login is noticed. Hosts that are revoked
+    together renew over `renewal`; what fails is tried again after that, and ever later.
     """
 
     tick: float = 5.0
@@ -52,6 +60,7 @@ class Pace:
     watching: float = 60.0
     sessions: float = 30.0
     journal: float = 120.0
+    renewal: float = 10.0
     thorough: float = 3600.0
     jitter: float = 0.1
 
@@ -74,7 +83,7 @@ class Daemon:
     enrolment: Callable[[], Sequence[str]] = tuple
     _wake: threading.Event = field(default_factory=threading.Event)
     _stopping: bool = False
-    _failing: set[str] = field(default_factory=set)
+    _failing: dict[str, set[str]] = field(default_factory=dict)
     _said: dict[str, frozenset[str]] = field(default_factory=dict)
     _thorough_at: float = 0.0
     _enforced_at: float = math.inf  # until there is a statement to end sessions by
@@ -83,7 +92,10 @@ class Daemon:
     _is_finished: bool = False
     _found: Sequence[Any] = ()
     _receipted: str = ""
+    _listed: str = ""  # the list in which this host's own certificates were looked for
     _renewal_due: bool = False
+    _renew_at: float = math.inf
+    _renewal_pause: float = 0.0
     _journal_at: float = 0.0
     _reported: Any = None
 
@@ -112,7 +124,7 @@ class Daemon:
 
     def _rest(self, seconds: float) -> None:
         """Return when it is time for a round: after so long, at news, or when somebody came."""
-        until = time.monotonic() + seconds * (1 + SystemRandom().uniform(-1, 1) * self.pace.jitter)
+        until = min(time.monotonic() + self._jittered(seconds), self._renew_at)
         while not self._stopping and (left := until - time.monotonic()) > 0:
             if self._wake.wait(min(left, self.pace.tick)):
                 self._wake.clear()
@@ -137,19 +149,20 @@ class Daemon:
         is_done = self._enforced_at >= now  # as part of what was put in place
         if not is_done and (before != self._seen or self._must_enforce()):
             self._step("sessions", self._enforce)
+        self._step("certificates", self._look_for_own)
         self._step("receipt", self._receipt)
         if now >= self._journal_at:
             self._journal_at = now + self.pace.journal
             self._step("journal", lambda: logins.collect(self.layout))
         self._step("logins", self._flush)
-        if thorough or self._renewal_due:
+        if thorough or time.monotonic() >= self._renew_at:
             self._step("renewal", self._renew)
         if thorough:
             self._step("doctor", self._look)
         self._step("report", self._report)
 
     def _step(self, name: str, work: Callable[[], object]) -> bool:
-        """Do it, say once that it fails and once that it works again; return whether it did."""
+        """Do it, say once why it fails and once that it works again; return whether it did."""
         if self._stopping:
             return False
         _tell_systemd("WATCHDOG=1")
@@ -160,12 +173,13 @@ class Daemon:
         except Exception as error:  # noqa: BLE001 (a mistake in one step must not end all others)
             why = f"a mistake: {type(error).__name__}: {error}"
         else:
-            if name in self._failing:
-                self._failing.discard(name)
+            if self._failing.pop(name, None):
                 _say(f"{name}: works again")
             return True
-        if name not in self._failing:
-            self._failing.add(name)
+        said = self._failing.setdefault(name, set())
+        shape = _VARYING.sub("", why)
+        if shape not in said and len(said) < _MAX_REASONS:
+            said.add(shape)
             _say(f"{name}: {why}")
         return False
 
@@ -175,6 +189,7 @@ class Daemon:
             enrolled(self.layout, self.store, self.clock())
         for line in self.enrolment():
             _say(line)
+        self._state()  # without one there is nothing to do, of which one line tells
 
     def _state(self) -> State:
         return own(self.store, self.layout.root)  # a copy speaks for nobody
@@ -195,6 +210,21 @@ class Daemon:
                 self._tell("sync", [*said, *warnings(self.layout, state, self.clock())])
         if failure:
             raise failure
+
+    def _look_for_own(self) -> None:
+        """Have certificates of this host's renewed soon that a new list has."""
+        state = self._state()
+        listed = state.newest.krl_digest
+        if listed != self._listed and self._meaning(state) == self._in_place:
+            if renew.revoked(self.layout, state):
+                self._renew_in(SystemRandom().uniform(0, self.pace.renewal))
+            self._listed = listed
+
+    def _renew_in(self, seconds: float) -> None:
+        self._renew_at = min(self._renew_at, time.monotonic() + seconds)
+
+    def _jittered(self, seconds: float) -> float:
+        return seconds * (1 + SystemRandom().uniform(-1, 1) * self.pace.jitter)
 
     def _meaning(self, state: State) -> object:
         """Return what a host does by a state: the same for a statement that is only newer."""
@@ -224,6 +254,8 @@ class Daemon:
         if self._receipted != state.signature and self._meaning(state) == self._in_place:
             self._renewal_due = receipts.send_receipt(self.layout, state, self.clock())
             self._receipted = state.signature
+            if self._renewal_due:
+                self._renew_in(0)
 
     def _flush(self) -> None:
         if not receipts.flush(self.layout, self._state(), self.clock()):
@@ -231,6 +263,9 @@ class Daemon:
             self._seen = self._seen._replace(spool=_EMPTY)
 
     def _renew(self) -> None:
+        """Renew if need be; a host that may not, or cannot, asks again ever more seldom."""
+        self._renewal_pause = min(2 * self._renewal_pause or self.pace.renewal, self.pace.thorough)
+        self._renew_at = time.monotonic() + self._jittered(self._renewal_pause)
         with self.store.locked():
             state = self._state()
             why = renew.due(self.layout, state, self.clock(), told=self._renewal_due)
@@ -238,6 +273,7 @@ class Daemon:
                 renew.renew(self.layout, self.store, state, self.clock())
                 self._renewal_due = False
                 _say(f"host certificates renewed: {why}")
+        self._renew_at, self._renewal_pause = math.inf, 0.0
 
     def _look(self) -> None:
         found = doctor.findings(self.layout, self.store, self._state(), self.clock())

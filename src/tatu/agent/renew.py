@@ -32,9 +32,13 @@ def due(layout: Layout, state: State, now: datetime, *, told: bool = False) -> s
             return "two thirds of their life are over"
         if held.signature_key not in active:
             return "another key signs host certificates now"
-        if signatures.is_revoked(line, layout.krl):
-            return "they are revoked"
-    return None
+    return "they are revoked" if revoked(layout, state) else None
+
+
+def revoked(layout: Layout, state: State) -> bool:
+    """Say whether sshd's list has a certificate of this host's; raises `AgentError`."""
+    names = request.enrolled_keys(layout, state)
+    return bool(signatures.revoked([state.certificates[name] for name in names], layout.krl))
 
 
 def renew(layout: Layout, store: Store, state: State, now: datetime) -> State:

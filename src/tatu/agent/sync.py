@@ -201,11 +201,12 @@ def warnings(layout: Layout, state: State, now: datetime) -> list[str]:
     for name, reason in accounts.of(layout).in_the_way(newest.managed).items():
         found.append(f"warning: the account {name} opens to nobody: {reason}")
     keys = layout.host_keys()
+    revoked = signatures.revoked(state.certificates.values(), layout.krl)
     for name, line in state.certificates.items():
         certificate = HostCertificate.parse(line)
         if certificate.subject_key != keys.get(name):
             found.append(f"warning: {name} is not the key that was enrolled: enrol again")
-        if signatures.is_revoked(line, layout.krl):
+        if line in revoked:
             found.append(f"warning: the certificate of {name} is revoked: enrol this host again")
         ends = certificate.valid_before
         if ends - now < _NEAR:
