@@ -109,8 +109,10 @@ class Worker:
             thread.join(max(0, until - time.monotonic()))
         LOG.info("stopped")
 
-    def _sweep(self) -> None:
-        self._application.revocation.sweep()
+    def _sweep(self) -> timedelta | None:
+        revocation = self._application.revocation
+        revocation.sweep()
+        return revocation.due()
 
     def _repeat(
         self,

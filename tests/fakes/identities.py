@@ -31,6 +31,8 @@ class FakeIdentities(IdentityProvider):
         self._ledger = ledger
         self._clock = clock
 
+    lag = timedelta()
+
     @property
     def sign_in_url(self) -> str:
         return ""

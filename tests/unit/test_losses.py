@@ -71,5 +71,5 @@ def test_no_kind_of_topic_is_read_as_another():
 def test_no_two_ids_make_the_topic_of_two_others(a, b, c, d):
     assert ((a, b) == (c, d)) == (losses.user_in_project(a, b) == losses.user_in_project(c, d))
     assert ("user-in-project", a, b) == Sweep(
-        mark=1, topic=losses.user_in_project(a, b), reason=""
+        mark=1, topic=losses.user_in_project(a, b), reason="", at=NOW
     ).parts

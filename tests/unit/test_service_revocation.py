@@ -1,6 +1,7 @@
 """Revocations, losses and sweeps (S4, S5, S6)."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -16,6 +17,7 @@ from tatu.ports import (
     RevocationSelector,
     User,
 )
+from tatu.service.revocation import TOGETHER
 from tests.fakes.deployment import Key
 from tests.fakes.identities import request
 from tests.fakes.threads import together
@@ -268,6 +270,119 @@ def test_a_sweep_walks_past_one_page(deployment, monkeypatch):
     )
 
     assert live(deployment) == set()
+
+
+# --- sources whose answers may be older than what they told
+
+
+@pytest.fixture
+def late(deployment):
+    """A cloud that answers for a second after a loss as if nothing had happened."""
+    deployment.identities.lag = timedelta(seconds=1)
+    return Late(deployment)
+
+
+class Late:
+    def __init__(self, deployment):
+        self.deployment = deployment
+        self.knows = False
+        self._roles = deployment.identities.effective_roles
+        deployment.identities.effective_roles = self.effective_roles
+
+    def effective_roles(self, subject, project):
+        held = self._roles(subject, project)
+        return held - {Role(id="id-admin", name="admin")} if self.knows else held
+
+    def settle(self):
+        """Let the source know what it told of."""
+        self.knows = True
+        self.deployment.clock.forward(seconds=1)
+
+
+def test_what_was_told_within_the_lag_is_judged_again_after_it(late, deployment):
+    lost, bobs = serial(deployment, "ann"), serial(deployment, "bob")
+    assert lose(deployment, losses.user("id-ann")) == 0
+    meanwhile = serial(deployment, "ann")  # got by an answer that is older than the loss
+    assert {lost, meanwhile, bobs} == live(deployment)
+
+    late.settle()
+    assert deployment.revocation.sweep() == 2
+    assert live(deployment) == {bobs}
+    assert deployment.ledger.cut_offs.unswept() == ()
+    assert deployment.revocation.due() is None
+
+
+def test_what_is_known_at_once_is_revoked_at_once(late, deployment):
+    serial(deployment, "ann")
+    late.knows = True
+
+    assert lose(deployment, losses.user("id-ann")) == 1
+    assert len(deployment.ledger.cut_offs.unswept()) == 1
+
+
+def test_a_loss_within_the_lag_is_judged_once_and_once_after_it(late, deployment):
+    for user in ("ann", "bob"):
+        serial(deployment, user)
+    lose(deployment, losses.user("id-ann"))
+    lose(deployment, losses.user("id-bob"))
+    judged = deployment.identities.judged
+    deployment.revocation.sweep()
+    assert deployment.identities.judged == judged
+
+    late.settle()
+    deployment.revocation.sweep()
+    deployment.revocation.sweep()
+    assert deployment.identities.judged == judged + 2
+
+
+def test_it_is_told_when_the_oldest_of_what_is_judged_early_is_due(late, deployment):
+    assert deployment.revocation.due() is None
+    lose(deployment, losses.user("id-ann"))
+    deployment.clock.forward(seconds=0.5)
+    lose(deployment, losses.user("id-bob"))
+
+    assert timedelta(seconds=0.4) < deployment.revocation.due() < timedelta(seconds=0.5)
+    deployment.clock.forward(hours=1)
+    assert deployment.revocation.due() == TOGETHER
+
+
+def test_what_a_killed_worker_judged_early_another_one_settles(late, deployment):
+    serial(deployment, "ann")
+    lose(deployment, losses.user("id-ann"))
+    late.settle()
+
+    assert deployment.compose().revocation.sweep() == 1
+    assert deployment.ledger.cut_offs.unswept() == ()
+
+
+def test_what_could_not_be_judged_within_the_lag_is_judged_as_soon_as_it_can_be(late, deployment):
+    serial(deployment, "ann")
+    late.knows = True
+    deployment.identities.out = True
+    assert lose(deployment, losses.user("id-ann")) == 0
+    assert deployment.revocation.due() is None  # it is no sooner because of the lag
+
+    deployment.identities.out = False
+    assert deployment.revocation.sweep() == 1
+
+
+def test_what_the_ledger_itself_knows_is_settled_at_once(late, deployment):
+    deployment.ledger.cut_offs.commit(
+        [losses.host("blue", "h1"), losses.subject_key("blue", "SHA256:x")],
+        "test",
+        deployment.event(),
+    )
+    deployment.revocation.sweep()
+
+    assert deployment.ledger.cut_offs.unswept() == ()
+
+
+def test_another_clock_that_is_ahead_keeps_nothing_unswept_where_there_is_no_lag(deployment):
+    ahead = replace(deployment.event(), at=deployment.clock() + timedelta(hours=1))
+    deployment.ledger.cut_offs.commit([losses.user("id-ann")], "test", ahead)
+    deployment.revocation.sweep()
+
+    assert deployment.ledger.cut_offs.unswept() == ()
 
 
 # --- what the cloud tells

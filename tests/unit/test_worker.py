@@ -1,6 +1,7 @@
 """How often the worker does what it repeats."""
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,6 +23,27 @@ class Due:
 
     def clear(self):
         pass
+
+
+class Swept:
+    """A revocation whose sweep finds what is to be swept again."""
+
+    def __init__(self):
+        self.sweeps = 0
+
+    def sweep(self):
+        self.sweeps += 1
+        return 3
+
+    def due(self):
+        return timedelta(seconds=self.sweeps)
+
+
+def test_what_was_swept_too_early_is_swept_again_when_it_is_due():
+    worker = Worker(SimpleNamespace(revocation=Swept()))
+    due = Due(worker)
+    worker._repeat("sweep", worker._sweep, due, PAUSE)
+    assert due.seconds == 1
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ same holds for blocked subject keys, deleted hosts and retired signature keys: e
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 
 from tatu.core import canonical
 from tatu.core.identity import Identity
@@ -81,13 +82,19 @@ def topics(identity: Identity) -> frozenset[Topic]:
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """A cut-off whose certificates may not all be revoked yet."""
+    """A cut-off whose certificates may not all be revoked yet; `at` is when it was committed."""
 
     mark: int
     topic: Topic
     reason: str
+    at: datetime
 
     @property
     def parts(self) -> tuple[str, ...]:
         """The kind of the topic, then its ids."""
         return tuple(json.loads(self.topic))
+
+    @property
+    def of_identities(self) -> bool:
+        """Whether what it ended is known from the source of identities, not from the ledger."""
+        return self.parts[0] not in {"host", "subject-key", "signature-key"}

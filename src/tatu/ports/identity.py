@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from tatu.core.identity import Identity, Role
@@ -30,6 +30,11 @@ class IdentityProvider(Protocol):
     @abstractmethod
     def sign_in_url(self) -> str:
         """Where callers get their tokens: the address of a Keystone, or nothing for this API."""
+
+    @property
+    @abstractmethod
+    def lag(self) -> timedelta:
+        """How long after it told of a loss its answers may still be those from before it."""
 
     @abstractmethod
     def authenticate(

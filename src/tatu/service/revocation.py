@@ -3,7 +3,8 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from functools import partial
 
 from tatu.core.audit import SYSTEM, Actor
@@ -25,6 +26,9 @@ from tatu.service.audit import event
 from tatu.service.judging import Judge
 from tatu.service.paging import every
 from tatu.service.statements import Statements
+
+TOGETHER = timedelta(milliseconds=100)
+"""The least that is waited for a sweep that settles: what is due soon after comes with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +52,7 @@ class Revocation:
     statements: Statements
     role_map: RoleMap
     clock: Clock
+    _judged: set[int] = field(default_factory=set, init=False, repr=False)
 
     def revoke(
         self,
@@ -140,35 +145,62 @@ class Revocation:
         """Revoke the certificates that unswept cut-offs left without permission; count them.
 
         Exactly those go whose holder no longer has every role that they were issued for. What
-        cannot be judged or revoked now stays unswept, for the next time. Hosts of the authorities
-        that lost something find the next statement ready. Two sweeps at once are harmless.
+        cannot be judged or revoked now stays unswept, for the next time. So does, judged once,
+        what the source told within its lag: its answers, and certificates by them, may be older.
+        Hosts of the authorities that lost something find the next statement ready. Two sweeps at
+        once are harmless.
         """
         ended: defaultdict[str, defaultdict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
-        marks: list[int] = []
         unswept: defaultdict[Topic, list[Sweep]] = defaultdict(list)
         for cut_off in self.ledger.cut_offs.unswept():
             unswept[cut_off.topic].append(cut_off)
         # what is asked for from here on is younger than all of them
         judge = Judge(identities=self.identities, role_map=self.role_map, since=self.clock())
+        settled: set[int] = set()
+        early: set[int] = set()
         for same in unswept.values():  # a thousand losses may be one topic's
-            try:
-                doomed = [
-                    (found.authority, found.serial) for found in self._doomed(same[0], judge)
-                ]
-            except Unavailable:
-                continue
-            marks += [cut_off.mark for cut_off in same]
-            for authority, serial in doomed:
-                ended[same[0].reason][authority].add(serial)
+            young = {cut_off.mark for cut_off in same if self._is_young(cut_off, judge.since)}
+            if len(young) < len(same) or not young <= self._judged:
+                try:
+                    doomed = [
+                        (found.authority, found.serial) for found in self._doomed(same[0], judge)
+                    ]
+                except Unavailable:
+                    continue
+                for authority, serial in doomed:
+                    ended[same[0].reason][authority].add(serial)
+            early |= young
+            settled |= {cut_off.mark for cut_off in same} - young
         try:
             count = sum(self._end(reason, serials) for reason, serials in ended.items())
-            self.ledger.cut_offs.swept(*marks)
+            self.ledger.cut_offs.swept(*sorted(settled))
         except Unavailable:
             return 0
+        self._judged.clear()
+        self._judged.update(early)
         for authority in {authority for serials in ended.values() for authority in serials}:
             with suppress(TatuError):  # the revocations stand; whoever asks next is told why
                 self.statements.publish(authority)
         return count
+
+    def due(self) -> timedelta | None:
+        """Return how long until what was swept too early can be swept for good; None for nothing.
+
+        Raises `Unavailable`.
+        """
+        judged = [
+            cut_off.at
+            for cut_off in self.ledger.cut_offs.unswept()
+            if cut_off.mark in self._judged
+        ]
+        if not judged:
+            return None
+        return max(min(judged) + self.identities.lag - self.clock(), TOGETHER)
+
+    def _is_young(self, cut_off: Sweep, now: datetime) -> bool:
+        """Whether what the source says now may be what was so before it."""
+        lag = self.identities.lag if cut_off.of_identities else timedelta()
+        return bool(lag) and now < cut_off.at + lag
 
     def _end(self, reason: str, serials: Mapping[str, Collection[int]]) -> int:
         return self.ledger.revocations.revoke_serials(

@@ -63,7 +63,7 @@ class SqlCutOffs(CutOffs):
     def unswept(self) -> tuple[Sweep, ...]:
         """Return the cut-offs that are still to be swept, the oldest first."""
         query = (
-            select(table.c.mark, table.c.topic, table.c.reason)
+            select(table.c.mark, table.c.topic, table.c.reason, table.c.at)
             .where(table.c.swept.is_(False))
             .order_by(table.c.mark)
         )

@@ -182,7 +182,8 @@ def test_cut_offs_wait_until_they_are_swept(blue):
         sweep.topic for sweep in blue.cut_offs.unswept()
     ]
     blue.cut_offs.swept(1)
-    assert (Sweep(mark=2, topic=losses.role("r1"), reason="gone"),) == blue.cut_offs.unswept()
+    left = Sweep(mark=2, topic=losses.role("r1"), reason="gone", at=NOW)
+    assert (left,) == blue.cut_offs.unswept()
 
 
 def test_serials_that_are_not_there_are_passed_over_however_many(blue):

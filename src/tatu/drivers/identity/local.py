@@ -51,6 +51,11 @@ class Local(IdentityProvider):
         object.__setattr__(self, "_remembered", remembered)
 
     @property
+    def lag(self) -> timedelta:
+        """None: the ledger is asked itself."""
+        return timedelta()
+
+    @property
     def sign_in_url(self) -> str:
         """Nowhere else: this API gives tokens."""
         return ""
