@@ -2,6 +2,7 @@
 
 import errno
 import itertools
+import json
 import os
 import shutil
 import subprocess
@@ -12,14 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from tatu.agent import install, main
+from tatu.agent import ending, install, main, place, processes
 from tatu.agent.accounts import Standing
-from tatu.agent.errors import AgentError
+from tatu.agent.errors import AgentError, Unwritten
 from tatu.agent.layout import Layout
+from tatu.agent.processes import Process
 from tatu.agent.state import Store
+from tatu.core.certificate import CertificateType
 from tatu.core.statement import BreakGlass, Freshness, FreshnessPolicy
 from tests.fakes.agent_host import ACCOUNT, GROUP, AgentHost
-from tests.fakes.tatu_server import FakeTatu, Key
+from tests.fakes.tatu_server import FakeTatu, Key, certify
 
 MAX_AGE = 600
 REFUSING = Freshness(policy=FreshnessPolicy.REFUSE_NEW_LOGINS, max_age_seconds=MAX_AGE)
@@ -273,6 +276,51 @@ def test_who_lost_by_a_statement_that_could_not_be_kept_stays_out(
     tatu.served.clear()
     assert host.sync() == 0
     assert let_in() == (["alice", "bob"] if is_revoking else [])
+
+
+def a_session(host, tatu, serial):
+    """Write down a login by a certificate, as the hook does."""
+    line = certify(
+        tatu.user_key, Key().public, ["alice"], serial=serial, type=CertificateType.USER
+    ).line
+    folder = host.root / "run/tatu-agent/sessions"
+    folder.mkdir(parents=True)
+    record = {
+        "session": 13, "monitor": 115, "started": 7, "account": ACCOUNT, "certificate": line,
+        "source": "", "at": "2026-01-01T12:00:00Z",
+    }  # fmt: skip
+    (folder / "13").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize("full", ["everywhere", "where sshd reads"])
+def test_who_is_on_a_list_that_could_not_be_written_loses_open_sessions(
+    full, host, tatu, monkeypatch
+):
+    tatu.publish(accounts={ACCOUNT: ("alice",)})
+    assert host.enrol(tatu.token) == 0
+    a_session(host, tatu, serial=7)
+    monkeypatch.setattr(processes, "running", lambda: [Process(200, 7, 0, 1001, 13, "", 0)])
+    ended = []
+    monkeypatch.setattr(ending, "end", lambda doomed, _: ended.extend(doomed.sessions) or [])
+    assert host.sync() == 0
+    assert ended == []
+    tatu.revoked |= {7}
+    tatu.publish(accounts={ACCOUNT: ("alice",)})
+    put = place.put
+
+    def put_elsewhere(layout, path, *rest, **named):
+        if path == host.krl:
+            raise Unwritten("no space")
+        return put(layout, path, *rest, **named)
+
+    with monkeypatch.context() as limited:
+        if full == "everywhere":
+            full_from(limited, 0)
+        else:
+            limited.setattr(place, "put", put_elsewhere)
+        assert host.sync() == 1
+    assert ended == [13]
+    assert int.from_bytes(host.krl.read_bytes()[12:20], "big") != tatu.statement.krl_version
 
 
 def test_an_account_whose_file_cannot_be_written_is_closed_and_the_others_go_on(

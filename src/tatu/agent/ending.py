@@ -20,7 +20,7 @@ from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
 from tatu.agent.processes import NOBODY, Process
 from tatu.agent.sessions import Session
-from tatu.agent.state import State, floored
+from tatu.agent.state import State, Store, floored
 from tatu.agent.statement import Statement
 from tatu.agent.text import TIME
 
@@ -31,18 +31,19 @@ _CLOSED = "closed"
 _SHOWN = 10
 
 
-def enforce(layout: Layout, state: State, now: datetime) -> list[str]:
+def enforce(layout: Layout, state: State, now: datetime, krl: bytes | None = None) -> list[str]:
     """End what may not go on, and return what an operator should know.
 
-    Tells Tatu, by the spool, of each session that began or ended. Raises `AgentError`.
+    `krl` is the state's verified list where that could not be kept. Tells Tatu, by the spool, of
+    each session that began or ended. Raises `AgentError`.
     """
     newest, records = state.newest, sessions.all(layout)
-    _tell_begun(layout, records)
-    said, reasons = _reasons(layout, records, newest, floored(now, newest))
+    said, reasons = _reasons(layout, records, newest, floored(now, newest), krl)
     for session in records:
         if session.id in reasons and _had_root(layout, session, newest):
             reasons[session.id] += "; it had root, and may have left what nobody can find"
     left = _end_sessions(records, reasons) + end_strays(layout)
+    _tell_begun(layout, records)
     for session in records:
         if session.id in reasons:
             said.append(f"ended session {session.id} of {session.account}: {reasons[session.id]}")
@@ -75,18 +76,31 @@ def end_all(layout: Layout, why: str, now: datetime) -> None:
 
 
 def _reasons(
-    layout: Layout, records: Collection[Session], newest: Statement, now: datetime
+    layout: Layout,
+    records: Collection[Session],
+    newest: Statement,
+    now: datetime,
+    krl: bytes | None,
 ) -> tuple[list[str], dict[int, str]]:
     """Return what went wrong, and why sessions end, by their ids."""
     said = []
     revoked: frozenset[str] = frozenset()
     try:
         lines = {session.certificate.line for session in records}
-        revoked = signatures.revoked(lines, layout.krl) if lines else revoked
+        if lines:
+            revoked = signatures.revoked(lines, krl or _newest_list(layout, newest))
     except AgentError as error:
         said.append(f"warning: sessions by revoked certificates go on: {error}")
     found = {session.id: reason(session, newest, revoked, now) for session in records}
     return said, {number: why for number, why in found.items() if why}
+
+
+def _newest_list(layout: Layout, newest: Statement) -> Path | bytes:
+    """Return the list that the agent keeps, or sshd's: there may be no room to put it there."""
+    try:
+        return Store(layout.state).krl_of(newest)
+    except AgentError:
+        return layout.krl
 
 
 def reason(

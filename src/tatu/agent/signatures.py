@@ -73,14 +73,12 @@ def verify(message: bytes, signature: str, keys: Sequence[str], namespace: str) 
 
 
 @contextmanager
-def _in_memory(text: str) -> Iterator[int]:
+def _in_memory(data: str | bytes) -> Iterator[int]:
     """Hold a text as an open file: what is on no disk, a killed run leaves on none."""
-    opened = os.memfd_create("tatu-agent")
-    try:
-        os.write(opened, text.encode())
-        yield opened
-    finally:
-        os.close(opened)
+    with os.fdopen(os.memfd_create("tatu-agent"), "wb") as opened:
+        opened.write(data if isinstance(data, bytes) else data.encode())
+        opened.flush()
+        yield opened.fileno()
 
 
 def sign(message: bytes, private_key: Path, namespace: str) -> str:
@@ -105,15 +103,23 @@ def is_revoked(line: str, krl: Path) -> bool:
     return bool(revoked([line], krl))
 
 
-def revoked(lines: Iterable[str], krl: Path) -> frozenset[str]:
-    """Return the certificates that the list has; raises `AgentError` when it cannot be told."""
+def revoked(lines: Iterable[str], krl: Path | bytes) -> frozenset[str]:
+    """Return the certificates that the list has; raises `AgentError` when it cannot be told.
+
+    The list is a file, or bytes: what there is no room for on a disk is asked all the same.
+    """
     listed, found = sorted(set(lines)), set[str]()
     for begin in range(0, len(listed), _AT_ONCE):
         with ExitStack() as stack:
             part = listed[begin : begin + _AT_ONCE]
             opened = [stack.enter_context(_in_memory(line + "\n")) for line in part]
             paths = [f"/dev/fd/{file}" for file in opened]
-            arguments = ["ssh-keygen", "-Q", "-f", str(krl), *paths]
+            if isinstance(krl, bytes):
+                opened.append(stack.enter_context(_in_memory(krl)))
+                krl_file = f"/dev/fd/{opened[-1]}"
+            else:
+                krl_file = str(krl)
+            arguments = ["ssh-keygen", "-Q", "-f", krl_file, *paths]
             what = "the look for certificates in the revocation list"
             printed = run(arguments, what=what, files=opened, codes=(0, 1)).decode().splitlines()
         # `PATH (COMMENT): ok`; the lines have no comment that could say otherwise

@@ -31,11 +31,12 @@ _NEAR = timedelta(days=2)
 
 
 class Unkept(AgentError):
-    """`state` is verified, and cannot be kept: what it takes away is gone all the same."""
+    """`state` and its list are verified and cannot be kept: what they take away is gone anyway."""
 
-    def __init__(self, state: State, why: Unwritten) -> None:
+    def __init__(self, state: State, krl: bytes, why: Unwritten) -> None:
         super().__init__(str(why))
         self.state = state
+        self.krl = krl
 
 
 def sync(layout: Layout, store: Store, clock: Callable[[], datetime]) -> list[str]:
@@ -65,7 +66,7 @@ def refresh(
     try:
         new = fetch(store, state, clock())
     except Unkept as error:
-        _take_away(layout, store, state, error.state, clock())
+        _take_away(layout, store, state, error, clock())
         raise
     except AgentError as error:
         return state, error
@@ -90,12 +91,13 @@ def enrolled(layout: Layout, store: Store, now: datetime) -> State:
         raise
 
 
-def _take_away(layout: Layout, store: Store, last: State, new: State, now: datetime) -> None:
+def _take_away(layout: Layout, store: Store, last: State, unkept: Unkept, now: datetime) -> None:
     """Apply what a statement that cannot be kept takes away, which needs no room.
 
     Where its list is another, who is on it is let in by the one in place: so nobody is. The last
     statement's list goes, so that nobody gets back by that, in whichever run, until one is kept.
     """
+    new = unkept.state
     with suppress(AgentError):  # that there is no room is told already; what it can, each does
         store.forget_krl(last)
     with suppress(AgentError):
@@ -104,7 +106,7 @@ def _take_away(layout: Layout, store: Store, last: State, new: State, now: datet
         with suppress(AgentError):
             close(layout)
     with suppress(AgentError, OSError):
-        ending.enforce(layout, new, now)
+        ending.enforce(layout, new, now, unkept.krl)
 
 
 def put_in_place(
@@ -176,7 +178,7 @@ def adopt(store: Store, state: State, server: Server) -> State:
         signatures.check_krl(store.stage(krl))
         store.save(state)
     except Unwritten as error:
-        raise Unkept(state, error) from error
+        raise Unkept(state, krl, error) from error
     return state
 
 
