@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tatu import serve, watch, worker
+from tatu.agent import unit as agent_unit
 from tatu.manage import main as manage
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +78,25 @@ def test_the_pages_that_units_name_are_there(unit):
 def test_services_are_refused_calls_of_the_system_rather_than_killed(unit):
     if unit.suffix == ".service":
         assert Unit(unit)["Service"]["SystemCallErrorNumber"] == "EPERM"
+
+
+def test_what_is_away_is_waited_for_and_a_wrong_configuration_is_not_tried_again(tmp_path):
+    ours = tmp_path / agent_unit.NAME
+    ours.write_text(agent_unit.text("/usr/lib/tatu-agent/tatu-agent", ()))
+    kept = [found for found in map(Unit, [*UNITS, ours]) if found.has_option("Service", "Restart")]
+    assert len(kept) == 4
+    for found in kept:
+        assert found["Service"]["RestartPreventExitStatus"] == "2"
+        assert found["Unit"]["StartLimitIntervalSec"] == "0"
+
+
+@pytest.mark.parametrize("door", [serve, watch, worker])
+def test_a_wrong_configuration_is_exit_code_2(door, tmp_path, capsys):
+    wrong = tmp_path / "tatu.conf"
+    wrong.write_text("[DEFAULT]\n")
+    for file in (wrong, tmp_path / "absent.conf"):
+        assert door.main(["--config-file", str(file)]) == 2
+    assert capsys.readouterr().err.count("the configuration is wrong") == 2
 
 
 def test_the_door_that_anybody_may_ask_is_handed_no_key():

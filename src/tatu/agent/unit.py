@@ -22,6 +22,7 @@ _TEXT = """\
 [Unit]
 Description=Keep sshd in step with its Tatu authority
 Documentation=man:tatu-agent(8)
+StartLimitIntervalSec=0
 Wants=network-online.target
 # cloud-init makes the host keys anew at the first boot, and removes the certificates of others
 After=network-online.target ssh.service sshd.service cloud-init.service cloud-init-network.service
@@ -31,6 +32,8 @@ Type=notify
 ExecStart={command}
 Restart=always
 RestartSec=5
+# called wrongly, it would be so again
+RestartPreventExitStatus=2
 WatchdogSec=15min
 OOMScoreAdjust=-500
 PrivateTmp=yes
