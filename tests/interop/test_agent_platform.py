@@ -81,15 +81,25 @@ def test_the_service_is_asked_when_the_drive_tells_of_no_token_any_more(instance
 
 
 def test_pauses_double_to_five_minutes_and_nobody_is_asked_between(instance):
-    pauses, before = [], instance.monotonic
+    instance.enrol._pauses = platform.pauses(lambda _, longest: longest)
+    waited, before = [], instance.monotonic
     for asked in range(1, 13):
         while instance.asked < asked:
             with pytest.raises(AgentError, match="is away"):
                 instance.enrol()
             instance.monotonic += 1
-        pauses.append(instance.monotonic - 1 - before)
+        waited.append(instance.monotonic - 1 - before)
         before = instance.monotonic - 1
-    assert pauses == [0, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+    assert waited == [0, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+
+
+def test_those_who_boot_at_once_come_again_at_other_moments():
+    longest = [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+    guests = [platform.Enrolment(None, None, None, None, False)._pauses for _ in range(50)]
+    for most in longest:
+        drawn = [next(pauses) for pauses in guests]
+        assert most / 2 <= min(drawn) < max(drawn) <= most
+        assert len(set(drawn)) > 25
 
 
 def test_an_enrolment_that_is_in_an_image_is_not_this_machines(instance, tatu):

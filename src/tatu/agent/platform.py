@@ -9,10 +9,11 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from random import SystemRandom
 
 from tatu.agent import files, vendordata
 from tatu.agent.enrol import enrol
@@ -28,16 +29,27 @@ _DRIVES = ("dev/disk/by-label/config-2", "dev/disk/by-label/CONFIG-2")
 _FIRST, _LONGEST = 2.0, 300.0
 
 
+def pauses(drawn: Callable[[float, float], float]) -> Iterator[float]:
+    """Yield the seconds between attempts: up to twice as long each time, and five minutes at last.
+
+    At least half of that: those who boot at once and are told to try again come at other moments.
+    """
+    longest = _FIRST
+    while True:
+        yield drawn(longest / 2, longest)
+        longest = min(2 * longest, _LONGEST)
+
+
 @dataclass
 class Enrolment:
-    """Enrols this instance when it is not enrolled; its pauses double, to five minutes."""
+    """Enrols this instance when it is not enrolled, after pauses that grow."""
 
     layout: Layout
     store: Store
     clock: Callable[[], datetime]
     ca_file: str | None
     insecure_http: bool
-    _pause: float = _FIRST
+    _pauses: Iterator[float] = field(default_factory=lambda: pauses(SystemRandom().uniform))
     _next: float = 0.0
     _failure: str = ""
 
@@ -54,7 +66,7 @@ class Enrolment:
                 return self._enrol()
             except AgentError as error:
                 self._failure = str(error)
-                self._next, self._pause = now + self._pause, min(2 * self._pause, _LONGEST)
+                self._next = now + next(self._pauses)
         raise AgentError(self._failure)
 
     def _is_enrolled(self) -> bool:

@@ -1,8 +1,9 @@
 """What every inventory keeps: the fake, and Nova's over HTTP. `tests/openstack` has the real one."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 import pytest
 from keystoneauth1.identity import v3
@@ -10,6 +11,7 @@ from keystoneauth1.session import Session
 
 from tatu import bootstrap, config
 from tatu.core.errors import Malformed, NotFound, Unavailable
+from tatu.drivers import places
 from tatu.drivers.inventory.nova import Nova, SignIns
 from tests.fakes.inventory import FakeInventory
 from tests.fakes.openstack import FakeOpenStack
@@ -44,7 +46,11 @@ WHERE = {"interface": "public", "region_name": None}
 @pytest.fixture
 def nova(into):
     return Nova(
-        session=Session(timeout=5), auth=into("service"), sign_ins=SignIns(into), where=WHERE
+        session=Session(timeout=5),
+        auth=into("service"),
+        sign_ins=SignIns(into),
+        where=WHERE,
+        at_once=8,
     )
 
 
@@ -193,7 +199,7 @@ def test_a_token_of_another_project_proves_no_absence(into):
     """As an application credential would give it, whatever project is asked for."""
     own = into("service")
     elsewhere = SignIns(lambda project: own)
-    found = Nova(session=Session(timeout=5), auth=own, sign_ins=elsewhere, where=WHERE)
+    found = Nova(session=Session(timeout=5), auth=own, sign_ins=elsewhere, where=WHERE, at_once=8)
     with pytest.raises(Unavailable, match="another project"):
         found.instance(A, project="blue")
 
@@ -249,6 +255,57 @@ def test_a_token_that_is_good_yet_needs_no_keystone(cloud, nova):
     with pytest.raises(Unavailable):
         nova.instance(A, project="red")
     assert nova.instance(A, project="blue").id == A
+
+
+def crowding(pool, nova, servers, project="blue", *, refused):
+    """Ask about all at once while Nova hangs; return who still waits when so many were refused."""
+    asked = [pool.submit(nova.instance, server, project=project) for server in servers]
+    told = list(islice(as_completed(asked, 20), refused))
+    for each in told:
+        with pytest.raises(Unavailable, match="too many ask Nova at once"):
+            each.result()
+    return [each for each in asked if each not in told]
+
+
+def test_of_a_crowd_some_are_answered_some_wait_and_the_rest_is_told_at_once(
+    cloud, into, monkeypatch
+):
+    """Nova answers none of 200 in time, and they keep every thread; nor may one keep all out."""
+    monkeypatch.setattr(places, "PATIENCE", 20)
+    crowd = Nova(
+        session=Session(timeout=20),
+        auth=into("service"),
+        sign_ins=SignIns(into),
+        where=WHERE,
+        at_once=2,
+    )
+    blue, red = ([f"{n}{name}" for n in range(10)] for name in ("-blue", "-red"))
+    for project, servers in (("blue", blue), ("red", red)):
+        for server in servers:
+            cloud.put(server, created=BUILT, project=project)
+        crowd.instance(servers[0], project=project)
+    cloud.hanging = "/compute"
+    before = len(cloud.asked)
+    with ThreadPoolExecutor(40) as pool:
+        try:
+            waiting = crowding(pool, crowd, blue[:1] * 5, refused=3)
+            waiting += crowding(pool, crowd, blue[1:], refused=7)
+            waiting += crowding(pool, crowd, red, project="red", refused=8)
+            assert len(cloud.asked) <= before + 2
+        finally:
+            cloud.answers.set()
+        assert {each.result(20).built_at for each in waiting} == {BUILT}
+    assert not crowd._places._seated
+
+
+def test_nobody_waits_longer_for_a_place_than_leaves_time_for_the_answer(monkeypatch):
+    monkeypatch.setattr(places, "PATIENCE", 0.01)
+    few = places.Places("Nova", 1)
+    with few.place("blue", A), pytest.raises(Unavailable, match="too many"), few.place("blue", B):
+        raise AssertionError("there was but one place")
+    for _ in range(4):  # whoever was told to try again has left no mark
+        with few.place("blue", B):
+            pass
 
 
 @pytest.mark.parametrize("what", ["ports", "floatingips"])

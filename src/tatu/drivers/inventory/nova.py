@@ -23,6 +23,7 @@ from tatu.core.errors import Unavailable
 from tatu.drivers import openstack
 from tatu.drivers.loading import Driver
 from tatu.drivers.openstack import CloudLine, Service, SignIn, aware
+from tatu.drivers.places import Places
 from tatu.ports import Instance, Inventory
 
 SECTION = "inventory_nova"
@@ -123,7 +124,8 @@ class Nova(Inventory):
     """Asks Nova what there is, and Neutron for its addresses.
 
     `where` is what of the catalog is asked: interface and region. `auth` is Tatu's user in a
-    project of its own, in which it may list all servers by their ids.
+    project of its own, in which it may list all servers by their ids. `at_once` are the instances
+    that are asked about at the same time, with one question each.
     """
 
     def __init__(
@@ -133,8 +135,10 @@ class Nova(Inventory):
         auth: BaseIdentityPlugin,
         sign_ins: SignIns,
         where: Mapping[str, Any],
+        at_once: int,
     ) -> None:
         self._session = session
+        self._places = Places("Nova", at_once)
         self._own = sign_ins.by(auth)
         self._sign_ins = sign_ins
         self._nova = Service(
@@ -154,21 +158,8 @@ class Nova(Inventory):
 
     def instance(self, instance_id: str, *, project: str) -> Instance:
         """Return an instance; it was built when it was created, or when its rebuild began."""
-        auth = self._into(project)
-        path = f"/servers/{quote(instance_id, safe='')}"
-        server = self._nova.get(path, _Shown, auth=auth, named=instance_id).server
-        if (server.id, server.tenant_id) != (instance_id, project):
-            raise Unavailable("Nova answered with another server than was asked for")
-        told = self._nova.get(f"{path}/os-instance-actions", _Actions, auth=auth)
-        actions = told.instance_actions  # cut off, if at all, at its oldest
-        rebuilt = [aware(each.start_time) for each in actions if each.action == "rebuild"]
-        return Instance(
-            id=server.id,
-            project=server.tenant_id,
-            name=server.hostname,
-            addresses=self._addresses(auth, server),
-            built_at=max([aware(server.created), *rebuilt]),
-        )
+        with self._places.place(project, instance_id):
+            return self._instance(instance_id, project)
 
     def instances(self) -> Iterator[str]:
         """Yield the ids of all servers of all projects."""
@@ -187,6 +178,23 @@ class Nova(Inventory):
         auth = self._signed_in()
         self._nova.get("/servers?all_tenants=1&limit=1", _Servers, auth=auth)
         self._neutron.get("/ports?limit=1&fields=id", dict[str, Any], auth=auth)
+
+    def _instance(self, instance_id: str, project: str) -> Instance:
+        auth = self._into(project)
+        path = f"/servers/{quote(instance_id, safe='')}"
+        server = self._nova.get(path, _Shown, auth=auth, named=instance_id).server
+        if (server.id, server.tenant_id) != (instance_id, project):
+            raise Unavailable("Nova answered with another server than was asked for")
+        told = self._nova.get(f"{path}/os-instance-actions", _Actions, auth=auth)
+        actions = told.instance_actions  # cut off, if at all, at its oldest
+        rebuilt = [aware(each.start_time) for each in actions if each.action == "rebuild"]
+        return Instance(
+            id=server.id,
+            project=server.tenant_id,
+            name=server.hostname,
+            addresses=self._addresses(auth, server),
+            built_at=max([aware(server.created), *rebuilt]),
+        )
 
     def _addresses(self, auth: BaseIdentityPlugin, server: _Server) -> tuple[str, ...]:
         """Return what Neutron binds to a server's ports now, in an order that stays.
@@ -279,6 +287,7 @@ def _build(options: cfg.ConfigOpts.GroupAttr, *, conf: cfg.ConfigOpts) -> Nova:
         auth=sign_in(),
         sign_ins=SignIns(into),
         where={"interface": options.interface, "region_name": options.region_name},
+        at_once=options.instances_at_once,
     )
 
 
@@ -290,6 +299,15 @@ OPTIONS = (
         help="Which endpoints of Nova and Neutron are asked.",
     ),
     cfg.StrOpt("region_name", help="Whose endpoints; the catalog's first when it is not set."),
+    cfg.IntOpt(
+        "instances_at_once",
+        default=8,
+        min=1,
+        max=256,
+        help="Instances that a process asks about at the same time. Twice as many wait for their"
+        " turn, and all others are told to try again: keep three times this number well below"
+        " [api] blocking_threads.",
+    ),
     *loading.get_auth_common_conf_options(),
     *loading.get_session_conf_options(),
 )
