@@ -36,7 +36,7 @@ WHO = {
     ("GET", "/v2/agent"): NOBODY,
     ("GET", "/v2/agent/{digest}"): NOBODY,
     ("GET", "/v2/agent/{digest}/signature"): NOBODY,
-    ("POST", "/v2/carried"): NOBODY,
+    ("GET", "/v2/carried"): NOBODY,
     ("POST", "/v2/enrolments"): NOBODY,
     ("POST", "/v2/challenges"): NOBODY,
     ("POST", "/v2/tokens"): NOBODY,

@@ -1,10 +1,12 @@
-"""Requests that come in the body of another, where no header comes through."""
+"""Requests that come in the query of another, where neither header nor body comes through."""
 
 import base64
 import json
+import zlib
 
 import pytest
 
+from tatu.core import carried
 from tests.api.deployment import deployed
 from tests.api.host import SigningHost
 
@@ -15,12 +17,16 @@ def deployment(template, tmp_path):
         yield made
 
 
+def ask(deployment, value, *who):
+    return deployment.call("GET", carried.url(value), *who)
+
+
 def carry(deployment, method, path, body=None, **more):
     value = {"method": method, "path": path, **more}
     if body is not None:
         value["body"] = body
-    answer = deployment.call("POST", "/v2/carried", json=value)
-    assert answer.status_code == 200, answer.text
+    answer = ask(deployment, value)
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store"), answer.text
     return answer.json
 
 
@@ -61,17 +67,16 @@ def test_a_refusal_is_carried_too(deployment):
 def test_no_token_is_carried(deployment, path):
     token = f"Bearer {deployment.token('blue-admin')}"
     value = {"method": "GET", "path": path}
-    answer = deployment.call("POST", "/v2/carried", "blue-admin", json=value)
+    answer = ask(deployment, value, "blue-admin")
     assert answer.json["status"] == 401
-    refused = deployment.call("POST", "/v2/carried", json=value | {"authorization": token})
+    refused = ask(deployment, value | {"authorization": token})
     assert refused.status_code == 400
 
 
 @pytest.mark.parametrize("path", ["/v2/carried", "/v2/carried?x=1", "/v2/%63arried"])
 def test_what_is_carried_cannot_carry(deployment, path):
     value = {"method": "POST", "path": path, "body": '{"method":"GET","path":"/v2/carried"}'}
-    answer = deployment.call("POST", "/v2/carried", json=value)
-    assert answer.status_code == 404
+    assert ask(deployment, value).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -87,4 +92,31 @@ def test_what_is_carried_cannot_carry(deployment, path):
 )
 def test_what_is_no_request_of_a_host_is_malformed(deployment, value):
     whole = {"method": "GET", "path": "/v2"} | value
-    assert deployment.call("POST", "/v2/carried", json=whole).status_code == 400
+    assert ask(deployment, whole).status_code == 400
+
+
+def folded(data):
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+WHOLE = zlib.compress(b'{"method":"GET","path":"/v2"}')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "AAAA",
+        "%2B%2F",
+        folded(WHOLE[:-1]),
+        folded(WHOLE + b"x"),
+        folded(zlib.compress(b"{")),
+        folded(zlib.compress(b'"\xff"')),
+        folded(zlib.compress(b"[" * 50_000)),
+        folded(zlib.compress(b" " * 8_000_000)),  # 8 kB of query
+    ],
+    ids=lambda text: text[:12],
+)
+def test_what_does_not_unfold_to_a_request_in_bounded_room_is_malformed(deployment, text):
+    assert deployment.call("GET", f"{carried.PATH}?request={text}").status_code == 400
+    assert deployment.call("GET", carried.PATH).status_code == 400

@@ -1,5 +1,6 @@
 """The static vendordata: what cloud-init finds in it, and what the script in it does."""
 
+import base64
 import email
 import hashlib
 import http.server
@@ -12,6 +13,7 @@ from functools import partial
 import pytest
 
 from tatu import agentfile
+from tatu.core import carried
 from tatu.manage.main import main
 
 AGENT = '#!/bin/sh\necho "$@" >>{out}/called\n'
@@ -90,8 +92,22 @@ def test_an_instance_gets_the_agent_of_this_version_from_the_api(folder, capsys)
 def test_what_the_platform_carries_is_called_by_its_address(folder, capsys):
     more = "[vendordata]\napi_endpoint_for_vms = http://169.254.169.254/tatu\n"
     found = script(static(folder, capsys, more=more))
-    assert value(found, "AGENT_URL").startswith("http://169.254.169.254/tatu/v2/agent/")
+    asked = value(found, "AGENT_URL").removeprefix(
+        "http://169.254.169.254/tatu/v2/carried?request="
+    )
+    path = f"/v2/agent/{value(found, 'AGENT_SHA256')}"
+    assert json.loads(carried.unfolded(asked)) == {"method": "GET", "path": path}
     assert value(found, "OPTIONS") == ""
+
+
+def test_an_agent_that_comes_in_an_answer_is_unwrapped(folder, capsys, server):
+    body = base64.b64encode((folder / "web/tatu-agent").read_bytes()).decode()
+    (folder / "web/answer").write_text(json.dumps({"status": 200, "headers": {}, "body": body}))
+    made = static(folder, capsys, *ours(folder, server))
+    local = made.replace("/tatu-agent\\n", "/answer\\n").replace("IS_CARRIED=''", "IS_CARRIED=yes")
+    assert local != made
+    assert run(folder, local).returncode == 0
+    assert (folder / "out/called").exists()
 
 
 def test_the_agent_is_installed_and_set_up(folder, capsys, server):

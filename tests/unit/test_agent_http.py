@@ -1,5 +1,6 @@
 import http.server as http_module
 import ipaddress
+import secrets
 import socket
 import ssl
 import threading
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tatu.agent import http
-from tatu.agent.errors import AgentError
+from tatu.agent.errors import AgentError, Answered
 from tatu.agent.http import Server
 
 
@@ -255,3 +256,11 @@ def test_tls_authorities_that_cannot_be_read_are_one_clear_error(tmp_path):
 def test_a_body_that_is_no_object_is_malformed(body):
     with pytest.raises(AgentError):
         http.parsed(body)
+
+
+def test_what_the_metadata_address_would_cut_is_not_sent():
+    server = Server(f"http://{http.METADATA}:1/tatu")
+    long = {"noise": secrets.token_hex(2500)}
+    with pytest.raises(Answered, match="the metadata address takes no more") as refused:
+        server.post("/v2/enrolments", long, limit=10)
+    assert refused.value.status == http.TOO_LARGE

@@ -163,6 +163,25 @@ def test_large_events_are_told_in_requests_that_tatu_takes(tatu, layout):
     assert 2**17 < max(len(json.dumps(value)) for _, _, value in tatu.asked) < 2**19
 
 
+def test_where_a_request_takes_little_events_are_told_a_few_at_a_time(tatu, layout):
+    told = [str(number) for number in range(30)]
+    happen(layout, *told)
+    tatu.refuse = lambda rest, value: Answered(413, "no") if len(value["events"]) > 4 else None
+    assert not receipts.flush(layout, STATE, NOW)
+    assert tatu.stored == told
+    assert not any(value["lost"] for _, _, value in tatu.asked)
+
+
+def test_a_report_that_is_too_large_is_told_by_half_and_half_again(tatu, layout):
+    report = {"os": "x", "findings": list("abcdefgh"), "sessions": list("12345")}
+    tatu.refuse = lambda rest, value: Answered(413, "no") if len(value["findings"]) > 3 else None
+    receipts.send_report(layout, STATE, report, NOW)
+    assert tatu.asked[-1][2] == {"os": "x", "findings": ["a", "b"], "sessions": ["1"]}
+    tatu.refuse = lambda rest, value: Answered(413, "no")
+    with pytest.raises(Answered):
+        receipts.send_report(layout, STATE, report, NOW)
+
+
 def test_a_report_says_what_the_host_is(layout):
     (layout.root / "usr/lib").mkdir(parents=True)
     (layout.root / "usr/lib/os-release").write_text('NAME=x\nPRETTY_NAME="Debian 12 (bookworm)"\n')

@@ -11,6 +11,7 @@ import queue
 import socket
 import ssl
 import threading
+import zlib
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,10 @@ _MAX_SAID = 300
 _OK = range(200, 300)
 _NOT_MODIFIED = 304
 _REFUSED = 400
+_MAX_CARRIED = 3700
+"""Characters of a URL: of a request with all its headers Neutron's agent reads 4,096 bytes."""
+
+TOO_LARGE = 413
 _CARRIED = {
     "If-None-Match": "if_none_match",
     "Tatu-Host": "host",
@@ -137,19 +142,18 @@ class Server:
         method: str = "GET",
     ) -> _Request:
         if self.carried:
-            value = {"method": method, "path": path, "body": (data or b"").decode()}
-            value.update(
-                (_CARRIED[name], text) for name, text in headers.items() if name in _CARRIED
-            )
-            path, method, data = "/v2/carried", "POST", json.dumps(value).encode()
-            headers = {"Content-Type": "application/json"}
+            path, method, headers, data = _folded(method, path, headers, data), "GET", {}, None
         headers = {
             "User-Agent": f"tatu-agent/{VERSION}",
             "Accept": "*/*",
             "Connection": "close",
             **headers,
         }
-        return _Request(method, urlsplit(self.url).path.rstrip("/") + path, headers, data)
+        path = urlsplit(self.url).path.rstrip("/") + path
+        if self.carried and len(path) > _MAX_CARRIED:
+            said = f"{len(path)} characters of {_MAX_CARRIED}: the metadata address takes no more"
+            raise Answered(TOO_LARGE, said)
+        return _Request(method, path, headers, data)
 
     def _send(self, request: _Request, limit: int, patience: float = 0.0) -> bytes | None:
         """Return the answer, or raise `AgentError` when the deadline for all of it has passed.
@@ -203,6 +207,11 @@ class Server:
             tls = _tls(self.ca_file)
             return http.client.HTTPSConnection(host, parts.port, timeout=silence, context=tls)
         return http.client.HTTPConnection(host, parts.port, timeout=silence)
+
+
+def check_authorities(ca_file: str) -> None:
+    """Raise `AgentError` unless TLS can be checked by these authorities."""
+    _tls(ca_file)
 
 
 @functools.lru_cache(maxsize=2)
@@ -260,6 +269,14 @@ def _body(response: Any, limit: int) -> bytes:
     if announced is not None and announced != str(len(found)):
         raise AgentError("the server's answer was cut short")
     return found
+
+
+def _folded(method: str, path: str, headers: dict[str, str], data: bytes | None) -> str:
+    """Return the path that a request is put into: no header or body would come through whole."""
+    value = {"method": method, "path": path, "body": (data or b"").decode()}
+    value.update((_CARRIED[name], text) for name, text in headers.items() if name in _CARRIED)
+    packed = base64.urlsafe_b64encode(zlib.compress(json.dumps(value).encode(), 9))
+    return f"/v2/carried?request={packed.decode().rstrip('=')}"
 
 
 def _unwrapped(body: bytes, limit: int) -> bytes | None:

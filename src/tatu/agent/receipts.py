@@ -12,6 +12,7 @@ from typing import Any
 
 from tatu.agent import VERSION, files, request, sessions, spool
 from tatu.agent.errors import Answered
+from tatu.agent.http import TOO_LARGE
 from tatu.agent.layout import Layout
 from tatu.agent.state import State
 from tatu.agent.text import TIME, plain
@@ -23,7 +24,7 @@ _PATIENCE = 60.0
 
 _TIMEOUT = 10
 _CONFLICT = 409
-_NEVER_TAKEN = (400, 413)
+_NEVER_TAKEN = (400, TOO_LARGE)
 """Malformed, or too large: sent again it would be refused again."""
 _MAX_TEXT = 200
 _MAX_FINDINGS, _MAX_SESSIONS = 200, 1000
@@ -72,7 +73,7 @@ def flush(layout: Layout, state: State, now: datetime) -> bool:
                 raise
             # One event that nobody can take must not keep back all that come after it
             if len(batch.events) > 1:
-                many = 1
+                many = len(batch.events) // 2
             else:
                 spool.done(layout, replace(batch, lost=0))
                 spool.lose(layout, 1)
@@ -84,8 +85,15 @@ def flush(layout: Layout, state: State, now: datetime) -> bool:
 
 
 def send_report(layout: Layout, state: State, told: dict[str, Any], now: datetime) -> None:
-    """Tell how this host is doing. Raises `AgentError`."""
-    request.signed(layout, state, "PUT", "report", told, now=now)
+    """Tell how this host is doing, or half of it where that is too much. Raises `AgentError`."""
+    try:
+        request.signed(layout, state, "PUT", "report", told, now=now)
+    except Answered as answer:
+        parts = {name: told[name] for name in ("findings", "sessions")}
+        if answer.status != TOO_LARGE or not any(parts.values()):
+            raise
+        halves = {name: found[: len(found) // 2] for name, found in parts.items()}
+        send_report(layout, state, {**told, **halves}, now)
 
 
 def report(layout: Layout, findings: Sequence[Any]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ ROUTES: Mapping[str, Mapping[str, Operation]] = {
     "/v2/agent": {"GET": agents.newest},
     "/v2/agent/{digest}": {"GET": agents.show},
     "/v2/agent/{digest}/signature": {"GET": agents.signature},
-    "/v2/carried": {"POST": carried.carry},
+    "/v2/carried": {"GET": carried.carry},
     "/v2/enrolments": {"POST": enrolments.redeem},
     "/v2/challenges": {"POST": sign_ins.challenge},
     "/v2/tokens": {"POST": sign_ins.token},

@@ -1,8 +1,9 @@
 """Requests of instances that come by the platform's metadata address, in one that it lets through.
 
-What carries them there (Neutron's metadata agent) hands on a method, a path and a body, but no
-header; and of answers only those of status 200. So a request is put into the body of another, and
-its answer into that one's. Nothing is believed of it that would not be believed of the request.
+What carries them there (Neutron's metadata agent) hands on a method and a path whole, and nothing
+else (`core.carried`); and of answers only the text of those of status 200. So a request is put
+into the query of another, and its answer into that one's. Nothing is believed of it that would
+not be believed of the request.
 """
 
 import base64
@@ -12,35 +13,49 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from tatu.api.hostschemas import CarriedRequest, CarriedShown
-from tatu.api.operation import Call, operation
-from tatu.core.errors import NotFound
+import msgspec
 
-_HERE = "/v2/carried"
+from tatu.api.hostschemas import CarriedQuery, CarriedRequest, CarriedShown
+from tatu.api.operation import Call, operation
+from tatu.core import carried
+from tatu.core.errors import Malformed, NotFound
+
+_DECODER = msgspec.json.Decoder(CarriedRequest)
 _KEPT = ("HTTP_HOST", "HTTP_X_FORWARDED_FOR", "HTTP_USER_AGENT")
 _SHOWN = ("etag", "retry-after")
 
 
 @operation(public=True)
-def carry(call: Call, body: CarriedRequest) -> CarriedShown:
+def carry(call: Call, query: CarriedQuery) -> CarriedShown:
     """Answer a request that no header and no status but 200 would come through with."""
-    path, _, query = body.path.partition("?")
+    asked = _asked(query.request)
+    path, _, behind = asked.path.partition("?")
     decoded = unquote_to_bytes(path).decode("latin-1")  # as PEP 3333 has it
-    if decoded == _HERE:
+    if decoded == carried.PATH:
         raise NotFound("what is carried cannot carry")
     said: list[tuple[str, list[tuple[str, str]]]] = []
 
     def start(status: str, headers: list[tuple[str, str]], *_: object) -> None:
         said.append((status, headers))
 
-    answer = call.shared.app(_environment(call, body, decoded, query), start)
+    answer = call.shared.app(_environment(call, asked, decoded, behind), start)
     data = b"".join(_chunks(answer))
     status, headers = said[-1]
+    call.response.set_header("Cache-Control", "no-store")
     return CarriedShown(
         status=int(status.split()[0]),
         headers={name.lower(): text for name, text in headers if name.lower() in _SHOWN},
         body=base64.b64encode(data).decode(),
     )
+
+
+def _asked(text: str) -> CarriedRequest:
+    try:
+        return _DECODER.decode(carried.unfolded(text))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Malformed(f"request: {error}") from None
+    except RecursionError:
+        raise Malformed("request: it nests too deep") from None
 
 
 def _chunks(answer: Any) -> Iterator[bytes]:

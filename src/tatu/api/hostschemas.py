@@ -15,6 +15,7 @@ from tatu.api.schemas import (
     Id,
     Links,
     Paging,
+    Query,
     Text,
 )
 from tatu.core.statement import MAX_SIZE as MAX_STATEMENT
@@ -122,6 +123,12 @@ class HostFilters(Paging):
     """Which hosts."""
 
     authority: Id | None = None
+
+
+class CarriedQuery(Query):
+    """A request, folded as `core.carried` has it."""
+
+    request: Annotated[str, Meta(pattern=rf"^[A-Za-z0-9_-]+{END}", max_length=16_384)]
 
 
 class CarriedRequest(Body):

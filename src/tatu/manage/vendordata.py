@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from tatu import bootstrap
 from tatu.config import METADATA
+from tatu.core import carried
 from tatu.core.errors import Malformed
 from tatu.manage import opening
 
@@ -59,6 +60,8 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 def _static(parsed: argparse.Namespace) -> None:
     config = opening.configuration(parsed)
     url = config.vendordata.api_endpoint_for_vms
+    plain = urlsplit(url)
+    by_platform = plain.hostname == METADATA  # which the agent knows
     if parsed.agent is None:
         digest = bootstrap.agents(config)[0].digest
     else:
@@ -66,19 +69,21 @@ def _static(parsed: argparse.Namespace) -> None:
             digest = hashlib.sha256(parsed.agent.read_bytes()).hexdigest()
         except OSError as error:
             raise Malformed(f"{parsed.agent} cannot be read: {error.strerror}") from error
-    agent_url = parsed.agent_url or f"{url}/v2/agent/{digest}"
+    path = f"/v2/agent/{digest}"
+    if by_platform:
+        path = carried.url({"method": "GET", "path": path})
+    agent_url = parsed.agent_url or url + path
     if urlsplit(agent_url).scheme not in {"http", "https"}:
         raise Malformed("--agent-url is an http(s) URL")
     if parsed.ca_file and not _PLAIN_PATH.fullmatch(parsed.ca_file):
         raise Malformed("--ca-file is the path of a file on instances, without blanks")
-    plain = urlsplit(url)
-    carried = plain.hostname == METADATA  # by the platform, which the agent knows
-    options = ["--insecure-http"] if plain.scheme == "http" and not carried else []
+    options = ["--insecure-http"] if plain.scheme == "http" and not by_platform else []
     if parsed.ca_file:
         options.append(f"--ca-file={parsed.ca_file}")
     settings = {
         "AGENT_URL": agent_url,
         "AGENT_SHA256": digest,
+        "IS_CARRIED": "yes" if by_platform and not parsed.agent_url else "",
         "CA_FILE": parsed.ca_file or "",
         "OPTIONS": " ".join(options),
     }
