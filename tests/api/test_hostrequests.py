@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from tatu.core import statement
 from tatu.core.certificate import Certificate
 from tatu.core.sshsig import Namespace
 from tests.api.deployment import deployed
@@ -153,6 +154,45 @@ def test_of_many_at_once_one_is_heard(host):
     with ThreadPoolExecutor(8) as pool:
         answers = pool.map(lambda _: host.send("POST", path, b"{}", headers), range(8))
     assert sorted(answer.status_code for answer in answers) == [201] + [401] * 7
+
+
+def receipt(deployment, **other):
+    """Return a receipt of the newest statement, as a host sends it."""
+    text = deployment.call("GET", "/v2/authorities/blue/statement").json["statement"]
+    told = statement.decode(text.encode())
+    return json.dumps(
+        {
+            "statement_version": told.version,
+            "krl_version": told.krl_version,
+            "krl_digest": told.krl_digest,
+            "at": "2026-01-01T00:00:00Z",
+        }
+        | other
+    ).encode()
+
+
+def test_of_many_receipts_at_once_one_is_heard(host, deployment):
+    path, body = f"{host.path}/receipt", receipt(deployment)
+    headers = JSON | host.headers("PUT", path, body)
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(lambda _: host.send("PUT", path, body, headers), range(8))
+    assert sorted(answer.status_code for answer in answers) == [200] + [401] * 7
+
+
+@pytest.mark.parametrize(
+    ("other", "status"),
+    [({"krl_version": 1}, 409), ({"statement": "x"}, 400), ({"strange": 1}, 400)],
+    ids=str,
+)
+def test_a_refused_receipt_is_neither_heard_nor_counted_again(template, tmp_path, other, status):
+    """Whoever saw it go by could lock its host out by sending it again."""
+    with deployed(template, tmp_path, requests_host=16) as deployment:
+        host = SigningHost(deployment)
+        path, body = f"{host.path}/receipt", receipt(deployment, **other)
+        headers = JSON | host.headers("PUT", path, body)
+        answers = [host.send("PUT", path, body, headers).status_code for _ in range(20)]
+        assert answers == [status] + [401] * 19
+        assert host.renew().status_code == 201
 
 
 def test_what_was_seen_on_the_way_locks_no_host_out(template, tmp_path):

@@ -10,6 +10,7 @@ learns as much as of what is absent. Neither can make a thread wait for their bo
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -47,7 +48,7 @@ def _responder(shared: Shared, operation: Operation) -> Callable[..., None]:
 
     def respond(req: Request, resp: Response, **segments: str) -> None:
         length = _length(req, parts.settings.max_body, takes_one=decoder is not None)
-        facts, identity, claimed, signer = NO_FACTS, None, None, None
+        facts, identity, claimed, signer, body = NO_FACTS, None, None, None, b""
         if operation.by_host:
             claimed = hostauthentication.credentials(parts, req)
         elif not operation.public:
@@ -74,7 +75,6 @@ def _responder(shared: Shared, operation: Operation) -> Callable[..., None]:
             facts = replace(facts, body_digest=hashlib.sha256(body).hexdigest())
             if claimed is not None:
                 signer = hostauthentication.authenticate(parts, req, claimed, arguments, body)
-            arguments["body"] = _body(req, body, decoder)
         resp.status = operation.status
         call = Call(
             shared=shared,
@@ -84,7 +84,8 @@ def _responder(shared: Shared, operation: Operation) -> Callable[..., None]:
             identity=identity,
             signer=signer,
         )
-        _answer(call, operation, arguments)
+        with _once(call, operation):
+            _answer(call, operation, arguments | _body(req, body, decoder))
 
     return respond
 
@@ -130,6 +131,13 @@ def audit_denial(
         **facts,
     )
     append_some(parts.ledger, denied, identity.issuer, identity.subject, subject)
+
+
+def _once(call: Call, operation: Operation) -> AbstractContextManager[None]:
+    """Use up what a host signed, with whatever is done with it."""
+    if call.signer is None:
+        return nullcontext()
+    return call.parts.host_requests.once(call.signer, itself=operation.uses_nonce)
 
 
 def _answer(call: Call, operation: Operation, arguments: Mapping[str, Any]) -> None:
@@ -196,12 +204,17 @@ def _query(req: Request, kind: type[msgspec.Struct]) -> Any:
         raise Malformed(f"query: {error}") from None
 
 
-def _body(req: Request, body: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
+def _body(
+    req: Request, body: bytes, decoder: msgspec.json.Decoder[Any] | None
+) -> dict[str, Any]:
+    """Return the body as the argument that it is, where there is one."""
+    if decoder is None:
+        return {}
     media = (req.content_type or "").partition(";")[0].strip().lower()
     if media != "application/json":
         raise UnsupportedMediaType("the body must be application/json")
     try:
-        return decoder.decode(body)
+        return {"body": decoder.decode(body)}
     except UnicodeDecodeError:
         raise Malformed("body: it is not UTF-8") from None
     except msgspec.DecodeError as error:  # its subclass ValidationError names the path

@@ -91,7 +91,8 @@ class Operation:
 
     `rule` is asked before anything is looked up; None lets in whoever is signed in.  `public` asks
     for no token.  With `by_host` the host asks that the path names as `authority` and `host`, and
-    signs the request, which has a body.  With `kept` its answer is kept for an Idempotency-Key.
+    signs the request, which has a body; one that `uses_nonce` itself keeps what the host tells and
+    the request's nonce in one commit.  With `kept` its answer is kept for an Idempotency-Key.
     `publishes`: what hosts are told may be another afterwards.  `media` is set where the answer is
     not JSON.  `address_rate` names the one of `Rates` that counts addresses, before a body is
     read.  A caller is `remembered` also for a change, where its commit is compared with what ended
@@ -102,6 +103,7 @@ class Operation:
     rule: str | None
     public: bool
     by_host: bool
+    uses_nonce: bool
     status: int
     kept: bool
     publishes: bool
@@ -131,6 +133,7 @@ def operation(
     rule: str | None = None,
     public: bool = False,
     by_host: bool = False,
+    uses_nonce: bool = False,
     status: int = 200,
     kept: bool = False,
     publishes: bool = False,
@@ -150,6 +153,7 @@ def operation(
             rule=rule,
             public=public,
             by_host=by_host,
+            uses_nonce=uses_nonce,
             status=204 if answer is type(None) else status,
             kept=kept,
             publishes=publishes,

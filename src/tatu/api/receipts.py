@@ -18,7 +18,7 @@ from tatu.core.errors import Malformed
 from tatu.service.receipts import SignedStatement
 
 
-@operation(by_host=True)
+@operation(by_host=True, uses_nonce=True)
 def take(call: Call, authority: Id, host: HostId, body: ReceiptRequest) -> ReceiptTaken:
     """Take a host's receipt."""
     if (body.statement is None) != (body.signature is None):
@@ -35,6 +35,7 @@ def take(call: Call, authority: Id, host: HostId, body: ReceiptRequest) -> Recei
             received_at=now,
         ),
         told.proof(call),
+        call.host_caller.nonce,
         shown=None
         if body.statement is None or body.signature is None
         else SignedStatement(text=body.statement.encode(), signature=body.signature),

@@ -20,7 +20,7 @@ from tatu.ports.certificates import (
 from tatu.ports.common import Clock, Page, Randomness
 from tatu.ports.directory import Assignment, Directory, Group, Project, User, UserKey
 from tatu.ports.events import EventSource, NoticeHandler
-from tatu.ports.hosts import HostReceipt, Hosts, Lag, Nonces, Receipts, Reports
+from tatu.ports.hosts import HostReceipt, Hosts, Lag, Nonce, Nonces, Receipts, Reports
 from tatu.ports.identity import IdentityProvider, Request
 from tatu.ports.inventory import Instance, Inventory
 from tatu.ports.keystore import KeyStore, Signer, Verifier
@@ -73,6 +73,7 @@ __all__ = [
     "LoginFilter",
     "Logins",
     "NewestVersion",
+    "Nonce",
     "Nonces",
     "NoticeHandler",
     "Page",

@@ -127,14 +127,23 @@ class Lag:
     oldest: datetime | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Nonce:
+    """What a signed request says once (S12), and until when that must be remembered."""
+
+    text: str
+    until: datetime
+
+
 class Receipts(Protocol):
     """The latest receipt of each host. Whoever enrols anew has given none yet."""
 
     @abstractmethod
-    def put(self, receipt: Receipt, proof: str) -> None:
+    def put(self, receipt: Receipt, proof: str, nonce: Nonce) -> None:
         """Keep a receipt in place of the last one, with the signed request that proves it.
 
-        Raises `NotFound` when the host is deleted meanwhile.
+        Uses that request's nonce in the same commit: raises `Conflict` when it was used, and
+        `NotFound` when the host is deleted meanwhile; then nothing is kept.
         """
 
     @abstractmethod
@@ -175,12 +184,12 @@ class Nonces(Protocol):
     """What signed requests say once (S12)."""
 
     @abstractmethod
-    def used(self, nonce: str) -> bool:
+    def used(self, nonce: Nonce) -> bool:
         """Whether a nonce was used. Cheap; `use` alone is sure."""
 
     @abstractmethod
-    def use(self, nonce: str, *, until: datetime) -> None:
-        """Use a nonce that is remembered until a time. Raises `Conflict` when it was used."""
+    def use(self, nonce: Nonce) -> None:
+        """Use a nonce. Raises `Conflict` when it was used."""
 
     @abstractmethod
     def expire(self, now: datetime) -> int:

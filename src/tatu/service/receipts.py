@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from tatu.core import statement
 from tatu.core.authority import Purpose
 from tatu.core.claims import Receipt
-from tatu.core.errors import Conflict, Denied, Malformed, NotFound
+from tatu.core.errors import Conflict, Denied, Malformed, NotFound, Unauthenticated
 from tatu.core.sshsig import Namespace, SshSignature
 from tatu.core.statement import Statement
-from tatu.ports import Clock, HostReceipt, Lag, Ledger, Page, Verifier
+from tatu.ports import Clock, HostReceipt, Lag, Ledger, Nonce, Page, Verifier
 from tatu.service.audit import append_some, host_event
+from tatu.service.hostrequests import REPEATED
 
 _UNKNOWN = (
     "the ledger does not know this statement: show it, with its signature, if it was signed here"
@@ -50,11 +51,14 @@ class Receipts:
         self,
         claimed: Receipt,
         proof: str,
+        nonce: Nonce,
         *,
         shown: SignedStatement | None = None,
         request_id: str,
     ) -> None:
-        """Keep what a host says that it obeys, with the signed request.
+        """Keep what a host says that it obeys, with the signed request, whose nonce it uses.
+
+        Raises `Unauthenticated` when that was used meanwhile.
 
         It must be what was signed: another KRL than that statement's is `Conflict`, and so is a
         statement that the ledger would have to know and does not. A host cannot stop anything by
@@ -72,7 +76,10 @@ class Receipts:
             agrees = stated == (claimed.krl_version, claimed.krl_digest)
         if not agrees:
             raise Conflict("the statement of this version names another KRL")
-        self.ledger.receipts.put(claimed, proof)
+        try:
+            self.ledger.receipts.put(claimed, proof, nonce)
+        except Conflict as error:
+            raise Unauthenticated(REPEATED) from error
 
     def progress(self, authority_id: str, at_least: int | None) -> Progress:
         """Count an authority's hosts; of None those that obey the newest KRL that there is.

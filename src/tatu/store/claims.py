@@ -1,58 +1,50 @@
 """What the parts share that keep what hosts tell (S19)."""
 
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import (
-    BindParameter,
-    ColumnElement,
-    Connection,
-    Row,
-    Table,
-    Update,
-    and_,
-    bindparam,
-    exists,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, bindparam, select
 
 from tatu.core.errors import NotFound
+from tatu.store.bulk import insert_rows
 from tatu.store.database import Database
 from tatu.store.tables import hosts
 
-_KEY = ("authority", "host")
+_LIVE = select(hosts.c.authority, hosts.c.id).where(
+    hosts.c.id.in_(bindparam("ids", expanding=True)), hosts.c.deleted_at.is_(None)
+)
 
 
 def lock_host(connection: Connection, authority_id: str, host_id: str) -> None:
     """Let the host's claims be kept one after the other; raises `NotFound` when it is deleted."""
     query = select(hosts.c.id).where(of_host(hosts, authority_id, host_id, column="id"))
     if connection.scalar(query.where(hosts.c.deleted_at.is_(None)).with_for_update()) is None:
-        raise NotFound(f"authority {authority_id!r} has no host {host_id!r}")
+        raise absent(authority_id, host_id)
 
 
-def keep_latest(connection: Connection, table: Table, values: dict[str, Any]) -> None:
-    """Put a row in the place of the host's last one; raises `NotFound` when it is deleted."""
-    changed = {name: values[name] for name in values if name not in _KEY}
-    replacing = {**changed, "its_authority": values["authority"], "its_host": values["host"]}
-    if connection.execute(_replace(table), replacing).rowcount:
-        return
-    lock_host(connection, values["authority"], values["host"])
-    if not connection.execute(_replace(table), replacing).rowcount:
-        connection.execute(insert(table).values(values))
+def absent(authority_id: str, host_id: str) -> NotFound:
+    """Return what is said of a host that there is not."""
+    return NotFound(f"authority {authority_id!r} has no host {host_id!r}")
 
 
-@lru_cache
-def _replace(table: Table) -> Update:
-    """Return what replaces the row of a host that is there: made once, for a whole fleet."""
-    its_authority: BindParameter[str] = bindparam("its_authority")
-    its_host: BindParameter[str] = bindparam("its_host")
-    live = select(hosts.c.id).where(
-        hosts.c.authority == its_authority, hosts.c.id == its_host, hosts.c.deleted_at.is_(None)
-    )
-    mine = and_(table.c.authority == its_authority, table.c.host == its_host)
-    return update(table).where(mine, exists(live))
+def keep_latest(
+    connection: Connection, table: Table, told: Sequence[Mapping[str, Any]]
+) -> list[NotFound | None]:
+    """Put rows in the place of their hosts' last ones; say of which the host is deleted.
+
+    The values are as the database stores them. What comes last of a host is kept.
+    """
+    ids = sorted({row["host"] for row in told})
+    live = {(row.authority, row.id) for row in connection.execute(_LIVE, {"ids": ids})}
+    keys = [(row["authority"], row["host"]) for row in told]
+    names = [column.name for column in table.columns]
+    kept = {
+        key: tuple(row[name] for name in names)
+        for key, row in zip(keys, told, strict=True)
+        if key in live
+    }
+    insert_rows(connection, table, [kept[key] for key in sorted(kept)], replacing=True)
+    return [None if key in live else absent(*key) for key in keys]
 
 
 def latest(

@@ -7,7 +7,7 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -16,6 +16,8 @@ from sqlalchemy import (
     URL,
     Connection,
     Engine,
+    Row,
+    Select,
     and_,
     create_engine,
     event,
@@ -123,9 +125,11 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    if options.get("single"):
+        return
     # a deferred transaction that reads and then writes fails at once when another has written
-    immediate = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")
 
 
 def _code(error: DBAPIError) -> str | int:
@@ -232,6 +236,7 @@ class Database:
         self.engine = engine
         self.copy = copy
         self._writing = engine.execution_options(writes=True)
+        self._single = engine.execution_options(single=True)
         # SQLite lets waiting writers poll; a lock wakes them in turn
         self._turn: contextlib.AbstractContextManager[Any] = (
             threading.Lock() if engine.dialect.name == "sqlite" else contextlib.nullcontext()
@@ -256,6 +261,11 @@ class Database:
             if consistent and self.engine.dialect.name != "sqlite":  # where every transaction is
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")  # noqa: PLW2901
             yield connection
+
+    def row(self, query: Select[Any], values: Mapping[str, Any]) -> Row[Any] | None:
+        """Return the one row that a query finds: alone it needs no transaction around it."""
+        with translated(), self._single.connect() as connection:
+            return connection.execute(query, values).one_or_none()
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Commit what is no fact of the chain; `work` may be called again after a deadlock."""

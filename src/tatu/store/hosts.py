@@ -4,7 +4,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, Select, and_, delete, insert, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    insert,
+    select,
+    tuple_,
+    update,
+)
 
 from tatu.core import losses
 from tatu.core.audit import Event
@@ -20,6 +31,13 @@ from tatu.store.revocations import revoke_listed
 from tatu.store.tables import authorities, certificates, cut_offs, host_principals
 from tatu.store.tables import hosts as table
 from tatu.store.told import by, ranges
+
+# Made once: each request of a fleet asks this
+_LIVE = select(table).where(
+    table.c.authority == bindparam("its_authority"),
+    table.c.id == bindparam("its_id"),
+    table.c.deleted_at.is_(None),
+)
 
 T = TypeVar("T")
 
@@ -84,11 +102,8 @@ class SqlHosts(Hosts):
 
     def get(self, authority_id: str, host_id: str, *, scope: Sequence[str] | None) -> Host:
         """Return a host that is not deleted."""
-        query = select(table).where(_is(authority_id, host_id), table.c.deleted_at.is_(None))
-        if scope is not None:
-            query = query.where(table.c.authority.in_(scope))
-        with self._database.read() as connection:
-            row = connection.execute(query).one_or_none()
+        query = _LIVE if scope is None else _LIVE.where(table.c.authority.in_(scope))
+        row = self._database.row(query, {"its_authority": authority_id, "its_id": host_id})
         if row is None:
             raise _absent(authority_id, host_id)
         return _host(row)

@@ -4,13 +4,16 @@ import hashlib
 import math
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, select
 
 from tatu.core.errors import Conflict, TooMany
 from tatu.ports import Limits
+from tatu.store import columns
+from tatu.store.bulk import insert_rows
 from tatu.store.tables import limits as table
 from tatu.store.together import Together
 
@@ -25,9 +28,12 @@ _REMEMBERED = 10_000
 _STRIPES = 64
 
 # Made once: a fleet that tells at once has a lease for each of its hosts
-_MINE = table.c.key == bindparam("its_key")
-_USED = select(table.c.window, table.c.used).where(_MINE).with_for_update()
-_FIRST, _NEXT = insert(table), update(table).where(_MINE)
+_USED = (
+    select(table.c.key, table.c.window, table.c.used)
+    .where(table.c.key.in_(bindparam("keys", expanding=True)))
+    .order_by(table.c.key)
+    .with_for_update()
+)
 
 
 @dataclass
@@ -37,6 +43,16 @@ class _Lease:
     window: int
     left: int
     spent: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wanted:
+    """A lease that is asked for; `ends_at` is as the database stores it."""
+
+    key: str
+    window: int
+    limit: int
+    ends_at: int
 
 
 class SqlLimits(Limits):
@@ -96,23 +112,36 @@ class SqlLimits(Limits):
                 self._leases.popitem(last=False)
 
     def _lease(self, key: str, number: int, limit: int, ends_at: datetime) -> int:
-        hashed = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
-
-        def work(connection: Connection) -> int:
-            row = connection.execute(_USED, {"its_key": hashed}).one_or_none()
-            used = 0 if row is None or row.window < number else row.used
-            granted = max(0, min(limit // _SHARE or 1, _MOST_LEASED, limit - used))
-            values = {"window": number, "used": used + granted, "ends_at": ends_at}
-            if row is None:
-                connection.execute(_FIRST, {"key": hashed, **values})
-            elif granted:
-                connection.execute(_NEXT, {"its_key": hashed, **values})
-            return granted
-
+        wanted = _Wanted(
+            key=hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest(),
+            window=number,
+            limit=limit,
+            ends_at=columns.micros(ends_at),
+        )
         try:
-            return self._together.write(work)
+            return self._together.write(_lease, wanted)
         except Conflict:  # another process made the row meanwhile
-            return self._together.write(work)
+            return self._together.write(_lease, wanted)
+
+
+def _lease(connection: Connection, wanted: Sequence[_Wanted]) -> list[int]:
+    """Give each a share of what is left of its window; no two want the same."""
+    keys = {"keys": [one.key for one in wanted]}
+    found = {row.key: row for row in connection.execute(_USED, keys)}
+    granted, new, changed = [], [], []
+    for one in wanted:
+        row = found.get(one.key)
+        used = 0 if row is None or row.window < one.window else row.used
+        share = max(0, min(one.limit // _SHARE or 1, _MOST_LEASED, one.limit - used))
+        granted.append(share)
+        values = (one.key, one.window, used + share, one.ends_at)
+        if row is None:
+            new.append(values)
+        elif share:
+            changed.append(values)
+    insert_rows(connection, table, new)
+    insert_rows(connection, table, changed, replacing=True)
+    return granted
 
 
 def _too_many(window: timedelta, left: timedelta) -> TooMany:

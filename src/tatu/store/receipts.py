@@ -1,13 +1,16 @@
 """The latest receipt of each host."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, func, or_, select
 
 from tatu.core.claims import Receipt
-from tatu.core.errors import Malformed
-from tatu.ports import HostReceipt, Lag, Page, Receipts
+from tatu.core.errors import Malformed, TatuError
+from tatu.ports import HostReceipt, Lag, Nonce, Page, Receipts
+from tatu.store import columns, nonces
 from tatu.store.claims import ENROLLED, keep_latest, latest, of_this_enrolment
 from tatu.store.database import Database
 from tatu.store.tables import authorities, certificates, hosts, krls
@@ -18,6 +21,15 @@ _KEPT = tuple(column for column in table.columns if column.name != "proof")
 _MISSING, _DONE = 0, 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    """A receipt with its proof, and the nonce that it was sent with."""
+
+    receipt: Receipt
+    proof: str
+    nonce: Nonce
+
+
 class SqlReceipts(Receipts):
     """Joins hosts with what they told since they enrolled."""
 
@@ -25,10 +37,9 @@ class SqlReceipts(Receipts):
         self._database = database
         self._together = together
 
-    def put(self, receipt: Receipt, proof: str) -> None:
+    def put(self, receipt: Receipt, proof: str, nonce: Nonce) -> None:
         """Keep a receipt."""
-        values = {**vars(receipt), "proof": proof}
-        self._together.write(lambda connection: keep_latest(connection, table, values))
+        self._together.write(_keep, _Kept(receipt=receipt, proof=proof, nonce=nonce))
 
     def get(self, authority_id: str, host_id: str) -> tuple[Receipt, str]:
         """Return a receipt with its proof."""
@@ -115,6 +126,26 @@ class SqlReceipts(Receipts):
         with self._database.read() as connection:
             enrolled, late, oldest = connection.execute(query).one()
         return Lag(hosts=enrolled, behind=int(late), oldest=oldest)
+
+
+def _keep(connection: Connection, told: Sequence[_Kept]) -> list[TatuError | None]:
+    """Use the nonces, and keep the receipts whose nonces were unused."""
+    outcomes: list[TatuError | None] = [*nonces.use(connection, [one.nonce for one in told])]
+    places = [place for place, refused in enumerate(outcomes) if refused is None]
+    kept = keep_latest(connection, table, [_row(told[place]) for place in places])
+    for place, outcome in zip(places, kept, strict=True):
+        outcomes[place] = outcome
+    return outcomes
+
+
+def _row(told: _Kept) -> dict[str, Any]:
+    receipt = told.receipt
+    return {
+        **vars(receipt),
+        "at": columns.micros(receipt.at),
+        "received_at": columns.micros(receipt.received_at),
+        "proof": told.proof,
+    }
 
 
 def _lets_in(now: datetime) -> ColumnElement[bool]:

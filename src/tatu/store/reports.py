@@ -21,10 +21,13 @@ class SqlReports(Reports):
         """Keep a report."""
         values = {
             **vars(report),
+            "received_at": columns.micros(report.received_at),
             "findings": columns.dump([vars(finding) for finding in report.findings]),
             "sessions": columns.dump([_dumped(session) for session in report.sessions]),
         }
-        self._database.write(lambda connection: keep_latest(connection, table, values))
+        [gone] = self._database.write(lambda connection: keep_latest(connection, table, [values]))
+        if gone is not None:
+            raise gone
 
     def get(self, authority_id: str, host_id: str) -> Report:
         """Return a report."""

@@ -1,11 +1,11 @@
 """Small writes of many threads, committed as one.
 
 A fleet tells at the same moment that it obeys a revocation; with a commit for each of its requests
-the disk would have the last of them wait for seconds.
+the disk would have the last of them wait for seconds, and with a statement for each the processor.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -17,16 +17,20 @@ GROUP = 128
 """Writes in one commit, at most."""
 
 T = TypeVar("T")
+R = TypeVar("R")
+
+Settle = Callable[[Connection, Sequence[T]], Sequence[R | TatuError]]
+"""Writes things of one kind, and says of each what came of it or why it is refused."""
 
 
 class _Item:
-    """A write that waits, and what became of it."""
+    """What waits to be written, and what became of it."""
 
-    def __init__(self, work: Callable[[Connection], Any]) -> None:
-        self.work = work
+    def __init__(self, settle: Settle[Any, Any], wanted: object) -> None:
+        self.settle = settle
+        self.wanted = wanted
         self.is_done = False
-        self.result: Any = None
-        self.error: Exception | None = None
+        self.outcome: Any = None
 
 
 class Together:
@@ -38,12 +42,13 @@ class Together:
         self._lock = threading.Lock()
         self._waiting: list[_Item] = []
 
-    def write(self, work: Callable[[Connection], T]) -> T:
-        """Commit what `work` does, as `Database.write`; it may be called again.
+    def write(self, settle: Settle[T, R], wanted: T) -> R:
+        """Commit what `settle` does with this and whatever waits for the same; it may be repeated.
 
-        What is wrong with one write is nothing to the others.
+        Raises what it says of this, and whatever `Database.write` does; what is wrong with one is
+        nothing to the others.
         """
-        item = _Item(work)
+        item = _Item(settle, wanted)
         with self._lock:
             self._waiting.append(item)
         while not item.is_done:
@@ -52,29 +57,36 @@ class Together:
                     with self._lock:
                         group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
                     self._settle(group)
-        if item.error is not None:
-            raise item.error
-        result: T = item.result
+        if isinstance(item.outcome, Exception):
+            raise item.outcome
+        result: R = item.outcome
         return result
 
     def _settle(self, group: list[_Item]) -> None:
+        outcomes: Sequence[Any]
         try:
-            results = self._database.write(lambda connection: [i.work(connection) for i in group])
+            outcomes = self._database.write(lambda connection: _written(connection, group))
         except TatuError as error:
             if len(group) > 1 and not isinstance(error, Unavailable):
                 for item in group:  # one of them is at fault
                     self._settle([item])
                 return
-            _fail(group, error)
+            outcomes = [error] * len(group)
         except Exception as error:  # noqa: BLE001 (who waits must be told)
-            _fail(group, error)
-        else:
-            for item, result in zip(group, results, strict=True):
-                item.result = result
-                item.is_done = True
+            outcomes = [error] * len(group)
+        for item, outcome in zip(group, outcomes, strict=True):
+            item.outcome = outcome
+            item.is_done = True
 
 
-def _fail(group: list[_Item], error: Exception) -> None:
-    for item in group:
-        item.error = error
-        item.is_done = True
+def _written(connection: Connection, group: Sequence[_Item]) -> Sequence[Any]:
+    """Write a group, each kind at once."""
+    kinds: dict[Settle[Any, Any], list[int]] = {}
+    for place, item in enumerate(group):
+        kinds.setdefault(item.settle, []).append(place)
+    outcomes: list[Any] = [None] * len(group)
+    for settle, places in kinds.items():
+        found = settle(connection, [group[place].wanted for place in places])
+        for place, outcome in zip(places, found, strict=True):
+            outcomes[place] = outcome
+    return outcomes

@@ -1,6 +1,7 @@
 """What the ledger's tests put into it."""
 
 import hashlib
+import secrets
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from tatu.core.certificate import CertificateToSign, CertificateType, signed
 from tatu.core.claims import ClaimedCertificate, Login, LoginKind, Receipt
 from tatu.core.host import Host
 from tatu.core.keys import PublicKey
-from tatu.ports import IssuedCertificate, LedgerLogin
+from tatu.ports import IssuedCertificate, LedgerLogin, Nonce
 
 
 def slow(database: str):
@@ -150,6 +151,11 @@ def receipt(host_id: str = "db", krl_version: int = 1, **parts: object) -> Recei
         "received_at": NOW,
     }
     return Receipt(**{**values, **parts})
+
+
+def once(text: str = "", *, until: datetime = NOW) -> Nonce:
+    """Return a nonce; without a text one that nobody has used."""
+    return Nonce(text=text or secrets.token_hex(16), until=until)
 
 
 def claimed(serial: int = 7, **parts: object) -> ClaimedCertificate:

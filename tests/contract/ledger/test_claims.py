@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tatu.core.claims import Finding, LiveSession, LoginKind, Report
-from tatu.core.errors import Malformed, NotFound
+from tatu.core.errors import Conflict, Malformed, NotFound
 from tatu.ports import Lag, LoginFilter, Publication, RevocationSelector
 from tatu.store.logins import SqlLogins
 from tests.contract.ledger.material import (
@@ -19,6 +19,7 @@ from tests.contract.ledger.material import (
     host_certificate,
     key,
     login,
+    once,
     receipt,
 )
 from tests.fakes.threads import together
@@ -52,16 +53,55 @@ def missing(ledger, at_least, limit=9):
 
 
 def test_the_latest_receipt_is_kept_with_its_proof(fleet):
-    fleet.receipts.put(receipt("a", 1), "first")
-    fleet.receipts.put(receipt("a", 2), "second")
+    fleet.receipts.put(receipt("a", 1), "first", once())
+    fleet.receipts.put(receipt("a", 2), "second", once())
     assert (receipt("a", 2), "second") == fleet.receipts.get("blue", "a")
     with pytest.raises(NotFound):
         fleet.receipts.get("blue", "b")
 
 
+def test_a_receipt_is_kept_only_if_its_nonce_was_unused_and_uses_it(fleet):
+    fleet.receipts.put(receipt("a", 2), "first", once("n"))
+    with pytest.raises(Conflict):
+        fleet.receipts.put(receipt("a", 1), "again", once("n"))
+    assert fleet.nonces.used(once("n"))
+    with pytest.raises(Conflict):
+        fleet.nonces.use(once("n"))
+    fleet.nonces.use(once("m"))
+    with pytest.raises(Conflict):
+        fleet.receipts.put(receipt("a", 1), "again", once("m"))
+    assert fleet.receipts.get("blue", "a") == (receipt("a", 2), "first")
+
+
+def test_a_nonce_is_used_also_by_a_receipt_of_a_host_that_is_gone(fleet):
+    """What was refused must not be heard should the host come back."""
+    fleet.hosts.delete("blue", "a", event())
+    with pytest.raises(NotFound):
+        fleet.receipts.put(receipt("a", 2), "", once("n"))
+    enrol(fleet, "a")
+    with pytest.raises(Conflict):
+        fleet.receipts.put(receipt("a", 2), "", once("n"))
+    with pytest.raises(NotFound):
+        fleet.receipts.get("blue", "a")
+
+
+def test_of_many_receipts_of_one_nonce_in_several_processes_one_is_kept(fleet, open_ledger):
+    ledgers = [fleet, open_ledger()]
+
+    def tell(number):
+        try:
+            ledgers[number % 2].receipts.put(receipt("a", number + 1), str(number), once("n"))
+        except Conflict:
+            return None
+        return number
+
+    (kept,) = {number for number in together(16, tell) if number is not None}
+    assert fleet.receipts.get("blue", "a") == (receipt("a", kept + 1), str(kept))
+
+
 def test_those_behind_come_first_in_pages(fleet):
     for host_id, version in (("a", 3), ("b", 2), ("c", 3)):
-        fleet.receipts.put(receipt(host_id, version), "")
+        fleet.receipts.put(receipt(host_id, version), "", once())
     assert missing(fleet, 3) == (["b"], ["a", "c"])
     assert missing(fleet, 2) == ([], ["a", "b", "c"])
     assert fleet.receipts.count("blue", now=NOW, at_least=3) == (3, 2)
@@ -79,20 +119,20 @@ def test_those_behind_come_first_in_pages(fleet):
 
 def test_whoever_enrols_anew_has_told_nothing_yet(fleet):
     """What the machine before it obeyed says nothing of this one."""
-    fleet.receipts.put(receipt("a", 3), "")
+    fleet.receipts.put(receipt("a", 3), "", once())
     fleet.reports.put(report("a"))
     enrol(fleet, "a", at=LATER)
     assert "a" in missing(fleet, 1)[0]
     for get in (fleet.receipts.get, fleet.reports.get):
         with pytest.raises(NotFound):
             get("blue", "a")
-    fleet.receipts.put(receipt("a", 3, received_at=LATER), "")
+    fleet.receipts.put(receipt("a", 3, received_at=LATER), "", once())
     assert "a" not in missing(fleet, 1)[0]
 
 
 def test_a_host_that_was_admitted_again_is_missing_as_long_as_it_has_certificates(fleet):
     """Its agent may ask for nothing now, and sshd goes on to let people in."""
-    fleet.receipts.put(receipt("a", 3), "")
+    fleet.receipts.put(receipt("a", 3), "", once())
     certificate = host_certificate(7, "a")
     fleet.certificates.record(certificate, event())
     fleet.hosts.admit(host("a"), event(at=LATER))
@@ -108,14 +148,14 @@ def test_a_host_that_was_admitted_again_is_missing_as_long_as_it_has_certificate
 
 
 def test_a_host_that_is_gone_counts_no_more_and_tells_nothing(fleet):
-    fleet.receipts.put(receipt("a", 3), "")
+    fleet.receipts.put(receipt("a", 3), "", once())
     fleet.hosts.delete("blue", "a", event())
     assert missing(fleet, 1) == (["b", "c"], [])
     for told in (
-        lambda: fleet.receipts.put(receipt("a", 4), ""),
+        lambda: fleet.receipts.put(receipt("a", 4), "", once()),
         lambda: fleet.reports.put(report("a")),
         lambda: fleet.logins.append([login("1", host="a")], {}),
-        lambda: fleet.receipts.put(receipt("none", 4), ""),
+        lambda: fleet.receipts.put(receipt("none", 4), "", once()),
     ):
         with pytest.raises(NotFound):
             told()
@@ -135,8 +175,8 @@ def test_the_lag_is_that_of_all_authorities(fleet):
         expires_at=LATER,
     )
     fleet.publications.store(publication, b"krl", after=0)
-    fleet.receipts.put(receipt("a", 2, received_at=LATER), "")
-    fleet.receipts.put(receipt("b", 1, received_at=NOW), "")
+    fleet.receipts.put(receipt("a", 2, received_at=LATER), "", once())
+    fleet.receipts.put(receipt("b", 1, received_at=NOW), "", once())
     assert Lag(hosts=3, behind=2, oldest=NOW) == fleet.receipts.lag()
     fleet.authorities.retire("blue", event())
     assert Lag(hosts=0, behind=0, oldest=None) == fleet.receipts.lag()

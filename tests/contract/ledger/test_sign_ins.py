@@ -8,7 +8,7 @@ import pytest
 from tatu.core.challenge import Challenge, SignInPurpose
 from tatu.core.errors import Conflict, NotFound, TooMany, Unauthenticated
 from tatu.ports import BearerToken, StoredAnswer, User, UserKey
-from tests.contract.ledger.material import NOW, event, key
+from tests.contract.ledger.material import NOW, event, key, once
 
 MINUTE = timedelta(minutes=1)
 
@@ -156,21 +156,21 @@ def test_of_many_at_once_one_claims(ledger, open_ledger):
 
 def test_a_nonce_is_used_once_until_its_time(ledger):
     nonces, until = ledger.nonces, NOW + MINUTE
-    assert not nonces.used("n")
-    nonces.use("n", until=until)
-    assert nonces.used("n")
-    assert not nonces.used("N")
+    assert not nonces.used(once("n"))
+    nonces.use(once("n", until=until))
+    assert nonces.used(once("n"))
+    assert not nonces.used(once("N"))
     with pytest.raises(Conflict):
-        nonces.use("n", until=until)
+        nonces.use(once("n", until=until))
     assert nonces.expire(until) == 0
-    assert nonces.used("n")
+    assert nonces.used(once("n"))
     assert nonces.expire(until + timedelta(microseconds=1)) == 1
-    assert not nonces.used("n")
+    assert not nonces.used(once("n"))
 
 
 def test_of_many_at_once_one_uses_a_nonce(ledger, open_ledger):
     ledgers = [ledger, open_ledger()]
-    found = outcomes(lambda n: ledgers[n % 2].nonces.use("n", until=NOW), 16)
+    found = outcomes(lambda n: ledgers[n % 2].nonces.use(once("n")), 16)
     assert found.count(None) == 1
     assert found.count(Conflict) == 15
 
