@@ -167,6 +167,25 @@ def test_a_pid_file_that_was_left_behind_hangs_up_nobody(tmp_path, monkeypatch):
     assert other.wait(10) == -9
 
 
+def test_a_command_that_names_keys_or_principals_opens_no_managed_account_and_logs_no_error(
+    host, tatu, sshd, login, tmp_path
+):
+    named = f"/bin/echo {(tmp_path / 'id.pub').read_text().rsplit(' ', 1)[0]}"
+    commands = {"AuthorizedKeys": named, "AuthorizedPrincipals": "/bin/echo mallory"}
+    for name, command in commands.items():
+        line = f"{name}Command {command}\n{name}CommandUser root\n"
+        host.config.write_text(host.config.read_text() + line)
+    assert host.enrol(tatu.token, "--reload-command", sshd.reload) == 0
+    sshd.wait()
+    assert login(("mallory",)).returncode == 255
+    assert login(("admin",), signer=Key()).returncode == 255
+    assert login(("admin",), certified=False).returncode == 255
+    assert login(("admin",)).stdout == "in\n"
+    said = sshd.log.read_text()
+    assert "Command" not in said
+    assert "Failed publickey" in said
+
+
 def test_an_authorized_key_opens_no_managed_account(host, tatu, sshd, login, tmp_path):
     keys = tmp_path / "authorized_keys"
     keys.write_text((tmp_path / "id.pub").read_text())

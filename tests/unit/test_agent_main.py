@@ -1,10 +1,11 @@
 """What the agent's command makes of its words."""
 
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tatu.agent import main, unit
+from tests.fakes.tls import make_certificate
 
 
 @pytest.fixture
@@ -31,7 +32,6 @@ def written(tmp_path):
         "--sshd=/opt/sshd",
         "--sshd-config=/opt/sshd_config",
         "--reload-command=reload-sshd",
-        "--ca-file=/etc/ca.pem",
         "--insecure-http",
         "--platform",
     ],
@@ -45,8 +45,30 @@ def test_what_is_not_given_is_not_passed_on(written):
 
 
 def test_files_are_named_as_they_are_from_every_folder(written, monkeypatch, tmp_path):
+    certificate, _ = make_certificate(tmp_path)
+    (tmp_path / "newest.pem").symlink_to(certificate)
     monkeypatch.chdir(tmp_path)
-    assert written("--ca-file=ca.pem") == f"--ca-file={Path(tmp_path).resolve()}/ca.pem"
+    assert written("--ca-file=newest.pem") == f"--ca-file={tmp_path}/newest.pem"
+
+
+@pytest.mark.parametrize("text", [None, "no PEM"])
+@pytest.mark.parametrize("command", ["enrol", "setup"])
+def test_a_file_of_authorities_that_is_no_use_is_refused_at_once(command, text, tmp_path, capsys):
+    file = tmp_path / "ca.pem"
+    if text is not None:
+        file.write_text(text)
+    assert main.main([command, "--root", str(tmp_path), f"--ca-file={file}"]) == 1
+    assert f"cannot read {file}" in capsys.readouterr().err
+
+
+def test_an_enrolment_names_its_authorities_as_they_are_from_every_folder(monkeypatch, tmp_path):
+    make_certificate(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(main, "_invitation", lambda _: SimpleNamespace(url="https://tatu.test"))
+    asked = []
+    monkeypatch.setattr(main, "enrol", lambda *words: asked.append(words[3].ca_file) or [])
+    assert main.main(["enrol", "--root", str(tmp_path), "--ca-file", "cert.pem"]) == 0
+    assert asked == [f"{tmp_path}/cert.pem"]
 
 
 def test_a_unit_that_would_run_nothing_is_not_set_up(tmp_path, capsys):

@@ -13,7 +13,18 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NoReturn
 
-from tatu.agent import VERSION, doctor, platform, renew, sessions, token, unit, upgrade, vendordata
+from tatu.agent import (
+    VERSION,
+    doctor,
+    http,
+    platform,
+    renew,
+    sessions,
+    token,
+    unit,
+    upgrade,
+    vendordata,
+)
 from tatu.agent.daemon import Daemon
 from tatu.agent.enrol import enrol
 from tatu.agent.errors import AgentError
@@ -27,7 +38,7 @@ from tatu.agent.uninstall import stopped, uninstall
 _TOKEN_VARIABLE = "TATU_ENROLMENT_TOKEN"  # noqa: S105 (a name)
 _MAX_TOKEN = token.MAX_SIZE + 2  # with the end of its line
 _FAILED = 1
-_PATHS = ("root", "sshd_config", "ca_file")
+_PATHS = ("root", "sshd_config")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _done(options: argparse.Namespace, layout: Layout, store: Store) -> list[str]:
     """Do what alone may be done at a time; return what an operator should know."""
+    if options.command in ("enrol", "setup") and options.ca_file:
+        http.check_authorities(options.ca_file)  # not first when the service, or a renewal, asks
     if options.command == "sync":
         return [*sync(layout, store, _now), *renew.when_due(layout, store, _now())]
     if options.command == "uninstall":
@@ -176,7 +189,9 @@ def _parser() -> argparse.ArgumentParser:
             help="enrol by what the platform tells this instance: config drive, metadata service",
         )
     for command in (enrolling, running, setting_up):
-        command.add_argument("--ca-file", metavar="FILE", help="trusted for TLS, not the system's")
+        command.add_argument(
+            "--ca-file", metavar="FILE", type=_absolute, help="trusted for TLS, not the system's"
+        )
         command.add_argument(
             "--insecure-http", action="store_true", help="allow http that leaves this machine"
         )
@@ -200,6 +215,11 @@ def _parser() -> argparse.ArgumentParser:
         "sync", parents=[common], allow_abbrev=False, help="fetch and obey the newest statement"
     )
     return parser
+
+
+def _absolute(file: str) -> str:
+    """Return a file's name as it is from every folder; what it links to may change."""
+    return str(Path(file).absolute())
 
 
 def _invitation(options: argparse.Namespace) -> EnrolmentToken:
