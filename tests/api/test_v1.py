@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import threading
 from datetime import timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from tatu.ports import Assignment, Project
 from tests.api.deployment import deployed
 from tests.api.keys import ClientKey
 from tests.api.original import DEMO, HEX, INSTANCE, NOVA, OTHER, original, original_template, who
+from tests.fakes.threads import together
 
 NOWHERE = "9" * 32
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}")
@@ -285,6 +287,23 @@ def test_the_same_key_gets_the_same_certificate_while_it_lives(wire):
     wire.deployment.clock.move(hours=1)
     wire.deployment.forget_tokens()
     assert wire.certificate(key=key).json == first
+
+
+def test_two_who_ask_for_the_same_at_once_get_one_certificate(wire):
+    """As one client does who believes that the first request was lost."""
+    key, both = ClientKey(), threading.Barrier(2)
+    reserve = wire.ledger.certificates.reserve
+
+    def reserve_together(authority):
+        both.wait(60)
+        return reserve(authority)
+
+    wire.ledger.certificates.reserve = reserve_together
+    answers = together(2, lambda _: wire.certificate(key=key))
+
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].json == answers[1].json
+    assert len(events(wire, "certificate.issued")) == 1
 
 
 def test_an_expired_certificate_is_followed_by_a_new_one(wire):

@@ -51,6 +51,14 @@ class Taken(Conflict):
         self.holder = holder
 
 
+class Standing(Conflict):
+    """A live certificate says the same as one that nobody proved to need: its `serial`."""
+
+    def __init__(self, serial: int) -> None:
+        super().__init__(f"certificate {serial} says the same")
+        self.serial = serial
+
+
 class Gone(TatuError):
     """It was there, and will not come back: an expired token, a revoked certificate."""
 

@@ -98,8 +98,9 @@ class Certificates(Protocol):
         """Commit a certificate and its event; on return both are durable.
 
         Raises `PermissionEnded` when a cut-off on one of its topics is newer than its mark,
-        `Conflict` when its serial is taken, `Unavailable` when nothing can be committed: then it
-        must not leave.
+        `Standing` for a user's that is not proven when one that says the same lives, `Conflict`
+        when its serial is taken, `Unavailable` when nothing can be committed: then it must not
+        leave.
         """
 
     @abstractmethod

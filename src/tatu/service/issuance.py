@@ -9,7 +9,14 @@ from functools import partial
 from tatu.core import lint, losses, policy
 from tatu.core.authority import Purpose
 from tatu.core.certificate import CertificateToSign, CertificateType
-from tatu.core.errors import Denied, Malformed, PermissionEnded, TatuError, Unauthenticated
+from tatu.core.errors import (
+    Denied,
+    Malformed,
+    PermissionEnded,
+    Standing,
+    TatuError,
+    Unauthenticated,
+)
 from tatu.core.identity import Identity
 from tatu.core.keys import PublicKey
 from tatu.core.policy import Grant, Wanted
@@ -141,6 +148,31 @@ class Issuance:
 
         with ThreadPoolExecutor(min(_BATCH_THREADS, len(items))) as pool:
             return tuple(pool.map(one, items))
+
+    def unproven(
+        self,
+        request: Request,
+        identity: Identity,
+        authority_id: str,
+        subject_key: PublicKey,
+        *,
+        request_id: str,
+    ) -> LedgerCertificate:
+        """Return the caller's live certificate for a key, made now unless one stands.
+
+        One, however often it is asked for at once; for the original's wire alone, which proves
+        nothing. Raises as `user_certificate` does.
+        """
+        found = self.standing(identity, authority_id, subject_key)
+        if found is not None:
+            return found
+        wanted = Wanted(subject_key=subject_key)
+        try:
+            return self.user_certificate(
+                request, identity, authority_id, wanted, None, request_id=request_id
+            ).certificate
+        except Standing as error:  # another request was faster
+            return self.ledger.certificates.get(authority_id, error.serial, scope=(authority_id,))
 
     def standing(
         self, identity: Identity, authority_id: str, subject_key: PublicKey

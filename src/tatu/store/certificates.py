@@ -20,6 +20,7 @@ from tatu.store.authorities import Snapshots, absent
 from tatu.store.database import Database
 from tatu.store.highwater import HighWater, NoHighWater
 from tatu.store.purposes import Certified
+from tatu.store.standing import Same
 from tatu.store.tables import authorities, authority_keys
 from tatu.store.tables import certificates as table
 from tatu.store.writer import GroupWriter, Item
@@ -89,6 +90,8 @@ class SqlCertificates(Certificates):
             topics=issued.topics,
             certified=Certified(row["subject_key"], issued.authority, issued.host, issued.proven),
             issued_at=issued.issued_at,
+            serial=row["serial"],
+            once=_same(row) if issued.subject and not issued.proven else None,
         )
         try:
             self._writer.record(item)
@@ -167,6 +170,10 @@ def _row(issued: IssuedCertificate) -> dict[str, Any]:
         "revoked_reason": None,
         "revoked_by": None,
     }
+
+
+def _same(row: dict[str, Any]) -> Same:
+    return Same(**{name: row[name] or "" for name in Same._fields})
 
 
 @lru_cache(maxsize=256)

@@ -14,11 +14,12 @@ from typing import Any
 
 from sqlalchemy import select
 
-from tatu.core.errors import PermissionEnded, TatuError, Unavailable
+from tatu.core.errors import PermissionEnded, Standing, TatuError, Unavailable
 from tatu.core.losses import Topic
 from tatu.store.bulk import insert_rows
 from tatu.store.database import Change, Database
 from tatu.store.purposes import Certified, clashing
+from tatu.store.standing import Same, serial_of
 from tatu.store.tables import certificates, cut_offs
 
 GROUP = 256
@@ -29,6 +30,7 @@ GROUP = 256
 class Item:
     """A certificate's row, but for its sequence, with its event, and whoever waits for it.
 
+    With `once` it is recorded only if no other lives that is the same.
     `waiting` is held until `outcome` is known; a future costs ten times as much.
     """
 
@@ -39,6 +41,8 @@ class Item:
     topics: frozenset[Topic]
     certified: Certified
     issued_at: datetime
+    serial: int
+    once: Same | None
     outcome: Exception | None = None
     waiting: threading.Lock = field(default_factory=threading.Lock)
 
@@ -57,7 +61,7 @@ class GroupWriter:
     def record(self, item: Item) -> None:
         """Commit a certificate with whatever waits.
 
-        Raises `PermissionEnded`, `Conflict` or `Unavailable`.
+        Raises `PermissionEnded`, `Standing`, `Conflict` or `Unavailable`.
         """
         item.waiting.acquire()
         with self._lock:
@@ -118,9 +122,9 @@ class GroupWriter:
             item.waiting.release()
 
 
-def _record(change: Change, group: Sequence[Item]) -> Sequence[PermissionEnded | None]:
+def _record(change: Change, group: Sequence[Item]) -> Sequence[TatuError | None]:
     """Insert what no cut-off and no other use of its key forbids; return why each was refused."""
-    outcomes = _refusals(change, group)
+    outcomes: Sequence[TatuError | None] = _refusals(change, group)
     allowed = [item for item, refusal in zip(group, outcomes, strict=True) if refusal is None]
     if allowed:
         now = min(item.issued_at for item in allowed)
@@ -132,6 +136,7 @@ def _record(change: Change, group: Sequence[Item]) -> Sequence[PermissionEnded |
                 else refusal
                 for item, refusal in zip(group, outcomes, strict=True)
             ]
+    outcomes = _once(change, group, outcomes)
     rows = [
         (change.append_body(item.authority, item.event).sequence, *item.row)
         for item, refusal in zip(group, outcomes, strict=True)
@@ -140,6 +145,24 @@ def _record(change: Change, group: Sequence[Item]) -> Sequence[PermissionEnded |
     if rows:
         insert_rows(change.connection, certificates, rows)
     return outcomes
+
+
+def _once(
+    change: Change, group: Sequence[Item], outcomes: Sequence[TatuError | None]
+) -> Sequence[TatuError | None]:
+    """Refuse also what lives already, or is recorded just before."""
+    found = list(outcomes)
+    made: dict[Same, int] = {}
+    for at, item in enumerate(group):
+        if found[at] is None and item.once is not None:
+            serial = made.get(item.once)
+            if serial is None:
+                serial = serial_of(change.connection, item.once, item.issued_at)
+            if serial is None:
+                made[item.once] = item.serial
+            else:
+                found[at] = Standing(serial)
+    return found
 
 
 def _refusals(change: Change, group: Sequence[Item]) -> Sequence[PermissionEnded | None]:

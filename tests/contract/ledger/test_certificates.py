@@ -11,7 +11,7 @@ import pytest
 from tatu.core import audit, losses
 from tatu.core.authority import KeyState
 from tatu.core.certificate import CertificateType
-from tatu.core.errors import Conflict, Malformed, NotFound, PermissionEnded, Unavailable
+from tatu.core.errors import Conflict, Malformed, NotFound, PermissionEnded, Standing, Unavailable
 from tatu.core.identity import MAX_ID
 from tatu.ports import CertificateFilter, Held, RevocationSelector, User, UserKey
 from tatu.store.certificates import select_of
@@ -50,6 +50,67 @@ def test_two_processes_never_get_the_same_serial(blue, open_ledger):
         )
     assert len(set(serials)) == 600
     assert max(serials) <= 600 + 2 * 128
+
+
+def unproven(serial, **parts):
+    return replace(user_certificate(serial, **parts), proven=False)
+
+
+@pytest.fixture
+def standing(blue):
+    blue.certificates.record(unproven(1), event())
+    return blue
+
+
+def test_of_what_is_not_proven_one_lives_that_says_the_same(standing):
+    head = standing.audit.head()
+    with pytest.raises(Standing) as refused:
+        standing.certificates.record(unproven(2), event())
+    assert refused.value.serial == 1
+    assert head == standing.audit.head()
+
+
+def test_of_many_at_once_that_say_the_same_one_is_recorded(blue, open_ledger):
+    ledgers = blue, open_ledger()
+
+    def record(at):
+        try:
+            ledgers[at % 2].certificates.record(unproven(at + 1), event())
+        except Standing as error:
+            return error.serial
+        return at + 1
+
+    (serial,) = set(together(8, record))
+    assert everything(blue) == [serial]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"subject": "u2"},
+        {"subject_key": "other"},
+        {"origin": "trust:1"},
+        {"signature_key": "blue-other"},
+    ],
+    ids=str,
+)
+def test_what_says_something_else_is_recorded_beside_it(standing, parts):
+    standing.certificates.record(unproven(2, **parts), event())
+    assert everything(standing) == [2, 1]
+
+
+def test_what_is_proven_is_recorded_however_often(standing):
+    for serial in (2, 3):
+        standing.certificates.record(user_certificate(serial), event())
+    assert everything(standing) == [3, 2, 1]
+
+
+def test_what_was_revoked_or_has_expired_stands_for_nothing(standing):
+    later = replace(unproven(2), issued_at=NOW + timedelta(hours=24))
+    standing.certificates.record(later, event())
+    standing.revocations.revoke_serials({"blue": [1, 2]}, "lost", event())
+    standing.certificates.record(unproven(3), event())
+    assert everything(standing) == [3, 2, 1]
 
 
 def test_no_serial_is_reserved_for_an_authority_that_is_not(ledger):

@@ -15,7 +15,6 @@ from tatu.api.v1.ids import AnyId, spellings, undashed
 from tatu.core.certificate import CertificateType
 from tatu.core.errors import NotFound
 from tatu.core.keys import PublicKey
-from tatu.core.policy import Wanted
 from tatu.ports import CertificateFilter, LedgerCertificate
 from tatu.service.paging import every
 
@@ -44,12 +43,7 @@ def create(call: Call, body: UserCertificateRequest) -> dict[str, Any]:
     certificates.count(call)
     authority = scope.authority(call, body.auth_id).id
     key = PublicKey.parse(body.pub_key)
-    found = issuance.standing(caller, authority, key)
-    if found is None:
-        wanted = Wanted(subject_key=key)
-        found = issuance.user_certificate(
-            call.facts, caller, authority, wanted, None, request_id=call.request_id
-        ).certificate
+    found = issuance.unproven(call.facts, caller, authority, key, request_id=call.request_id)
     made = shown.user_certificate(found, shown.comment(body.pub_key))
     shown.link(call, "usercerts", made["user_id"], made["fingerprint"])
     return made
