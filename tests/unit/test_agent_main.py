@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tatu.agent import main, unit
+from tatu.agent import main, platform, unit
+from tatu.agent.errors import AgentError
 from tests.fakes.tls import make_certificate
 
 
@@ -75,3 +76,51 @@ def test_a_unit_that_would_run_nothing_is_not_set_up(tmp_path, capsys):
     assert main.main(["setup", "--root", str(tmp_path)]) == 1
     assert "there is no " in capsys.readouterr().err
     assert not (tmp_path / "etc/systemd/system" / unit.NAME).exists()
+
+
+@pytest.fixture
+def booted(tmp_path, monkeypatch, written):
+    """Run `setup --platform` where systemd runs; return what was done, in order."""
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    done = []
+    monkeypatch.setattr(unit, "run", lambda words: done.append(" ".join(words[1:])))
+
+    def setup(enrol):
+        monkeypatch.setattr(platform.Enrolment, "__call__", lambda _: enrol(done))
+        assert written("--platform") == "--platform"
+        return done
+
+    return setup
+
+
+START = ["daemon-reload", f"restart --no-block {unit.NAME}"]
+
+
+def test_an_instance_enrols_before_its_service_starts_which_is_there_after_a_power_cut(booted):
+    def enrol(done):
+        done.append("enrolled")
+        return ["enrolled as db-1"]
+
+    assert booted(enrol) == [f"--no-reload enable {unit.NAME}", "enrolled", *START]
+
+
+def test_the_service_goes_on_trying_where_the_first_attempt_fails(booted, capsys):
+    def enrol(_):
+        raise AgentError("cannot reach Tatu")
+
+    assert booted(enrol)[1:] == START
+    assert (
+        "warning: not enrolled yet, and tried again: cannot reach Tatu" in capsys.readouterr().err
+    )
+
+
+def test_the_service_starts_whatever_the_first_attempt_comes_to(booted, monkeypatch):
+    done = []
+    monkeypatch.setattr(unit, "start", done.append)
+
+    def enrol(_):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        booted(enrol)
+    assert done

@@ -5,6 +5,8 @@ import pytest
 
 from tatu.agent import sshd
 from tatu.agent.errors import AgentError
+from tatu.agent.layout import Layout
+from tatu.agent.sshd import Wanted
 
 
 class Port:
@@ -79,3 +81,26 @@ def test_one_that_is_silent_after_the_change_is_found(port, monkeypatch):
     port.said = b""
     with pytest.raises(AgentError, match=f"answers no more at 127.0.0.1 port {port.number}"):
         sshd.check_answers([("127.0.0.1", port.number)])
+
+
+@pytest.mark.parametrize(("more", "addresses"), [("", 1), ("Match Address 10.0.0.0/8\n", 4)])
+def test_each_account_is_asked_for_from_elsewhere_where_others_have_blocks(
+    more, addresses, tmp_path, monkeypatch
+):
+    config = tmp_path / "etc/ssh/sshd_config"
+    layout = Layout(tmp_path, config, "sshd", "tatu", "")
+    wanted = Wanted(certificates=(), break_glass=None, refusing=False)
+    layout.drop_in.parent.mkdir(parents=True)
+    layout.drop_in.write_bytes(sshd.drop_in(layout, wanted))
+    config.write_text(f"Include {layout.drop_in}\n{more}")
+    asked = []
+
+    def effective(_, arguments=()):
+        asked.extend(arguments[1:])
+        settings = sshd._settings(layout, wanted)
+        return {(name.lower(), value) for name, value in settings.items()}
+
+    monkeypatch.setattr(sshd, "effective", effective)
+    sshd.prove(layout, wanted, ["admin", "member"])
+    assert len(set(asked)) == len(asked) == 2 * addresses
+    assert {text.partition(",")[0] for text in asked} == {"user=admin", "user=member"}

@@ -64,13 +64,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         alone = stopped(layout) if options.command == "uninstall" else nullcontext()
         with alone, store.locked():
-            said = _done(options, layout, store)
+            _print(_done(options, layout, store))
+        if options.command == "setup":
+            _begin(options, layout, store)
     except (AgentError, OSError) as error:
         print(f"tatu-agent: {error}", file=sys.stderr)
         return _FAILED
-    for line in said:
-        print(f"tatu-agent: {line}", file=sys.stderr if line.startswith("warning") else sys.stdout)
     return 0
+
+
+def _print(said: Sequence[str]) -> None:
+    for line in said:
+        file = sys.stderr if line.startswith("warning") else sys.stdout
+        print(f"tatu-agent: {line}", file=file, flush=True)
 
 
 def _done(options: argparse.Namespace, layout: Layout, store: Store) -> list[str]:
@@ -91,6 +97,21 @@ def _done(options: argparse.Namespace, layout: Layout, store: Store) -> list[str
     invitation = _invitation(options)
     server = Server(invitation.url, options.ca_file, options.insecure_http)
     return enrol(layout, store, invitation, server, _now())
+
+
+def _begin(options: argparse.Namespace, layout: Layout, store: Store) -> None:
+    """Enrol at once, which waits for no service to start, and have the service go on from there.
+
+    Where no systemd runs, whoever starts `run` has it enrol.
+    """
+    if not layout.systemd.is_dir():
+        return
+    try:
+        _print(_enrolment(options, layout, store)())
+    except (AgentError, OSError) as error:
+        _print([f"warning: not enrolled yet, and tried again: {error}"])
+    finally:
+        unit.start(layout)
 
 
 def _enrolment(

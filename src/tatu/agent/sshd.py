@@ -214,7 +214,8 @@ def prove(layout: Layout, wanted: Wanted, accounts: Sequence[str]) -> None:
     for path in wanted.certificates:
         if ("hostcertificate", str(path)) not in shown:
             raise AgentError(f"sshd would not use `HostCertificate {path}`")
-    for account, address in itertools.product(accounts, _FROM):
+    addresses = _FROM if _is_divided(layout) else _FROM[:1]
+    for account, address in itertools.product(accounts, addresses):
         criteria = f"user={account},host=localhost,addr={address},laddr=127.0.0.1,lport=22"
         shown = effective(layout, ["-C", criteria])
         for name, value in _settings(layout, wanted, account).items():
@@ -224,6 +225,13 @@ def prove(layout: Layout, wanted: Wanted, accounts: Sequence[str]) -> None:
                     f"sshd would not use `{name} {value}` for the account {account}: "
                     f"something before {layout.drop_in} says otherwise"
                 )
+
+
+def _is_divided(layout: Layout) -> bool:
+    """Say whether others than we have `Match` blocks: only by those it matters where one is."""
+    ours = os.path.realpath(layout.drop_in)
+    read = _read_before(layout.sshd_config, 0)
+    return any(word == "match" and os.path.realpath(path) != ours for path, word in read)
 
 
 def effective(layout: Layout, arguments: Sequence[str] = ()) -> set[tuple[str, str]]:

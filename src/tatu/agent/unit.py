@@ -72,15 +72,20 @@ def _word(text: str) -> str:
 
 
 def setup(layout: Layout, options: Sequence[str]) -> list[str]:
-    """Have systemd run this agent from now on; raises `AgentError`."""
+    """Have systemd run this agent from the next boot on; raises `AgentError`."""
     path = layout.root / "etc/systemd/system" / NAME
     files.folder(layout.state, 0o700)
     made.folder(layout, path.parent)
     program = str(layout.hooks / "tatu-agent")
     place.put(layout, path, text(program, options).encode())
     if layout.systemd.is_dir():
+        run(["systemctl", "--no-reload", "enable", NAME])
+    return [f"{NAME} is set up"]
+
+
+def start(layout: Layout) -> None:
+    """Have systemd run this agent now, where there is a systemd; raises `AgentError`."""
+    if layout.systemd.is_dir():
         run(["systemctl", "daemon-reload"])
-        run(["systemctl", "enable", NAME])
         # it may be waited for by what this is part of: a boot
         run(["systemctl", "restart", "--no-block", NAME])
-    return [f"{NAME} is set up"]

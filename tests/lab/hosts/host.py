@@ -120,7 +120,12 @@ class Host(Machine):
         return int(json.loads(lines[0])["__REALTIME_TIMESTAMP"]) / 1e6 if lines else None
 
     def enrolled_at(self):
-        return self.said_at("tatu-agent", "enrolled as")
+        """Return when its agent said that it enrolled, in seconds, or None."""
+        if not (self.root / "var/lib/tatu-agent/loaded").exists():
+            return None  # a file is asked for less than the journal, by whoever waits
+        """Return when it was: by the script that sets the agent up, or later by the service."""
+        units = ("cloud-final", "tatu-agent")
+        return next(filter(None, (self.said_at(unit, "enrolled as") for unit in units)), None)
 
     def start_loop(self):
         """Start the agent that `Project.enrol` left there as the service `tatu-loop`."""
