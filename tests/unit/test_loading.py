@@ -75,3 +75,12 @@ def test_a_driver_whose_library_is_absent_is_refused_by_the_librarys_name(absent
 def test_a_driver_whose_library_is_absent_keeps_no_sample_from_being_written(absent):
     sections = [section for section, _ in loading.list_opts()]
     assert {"identity_local", "keystore_local"} <= set(sections)
+
+
+def test_what_is_installed_is_looked_through_once(monkeypatch):
+    looked, real = [], loading.entry_points
+    monkeypatch.setattr(loading, "entry_points", lambda: looked.append(1) or real())
+    loading._installed.cache_clear()
+    for port, name in (("keystore", "local"), ("identity", "keystone"), ("keystore", "castellan")):
+        loading.find(port, name)
+    assert looked == [1]

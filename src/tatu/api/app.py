@@ -1,6 +1,7 @@
 """The WSGI application: every route, and the order of everything around them."""
 
 from collections.abc import Mapping
+from functools import cache, partial
 
 import falcon
 from falcon import Request, Response
@@ -177,7 +178,7 @@ def create_app(parts: Parts) -> falcon.App[Request, Response]:
         lag=Lag(parts.receipts.lag, parts.clock),
         bodies=Bodies(parts.settings.threads),
         ready=Ready(parts.checks),
-        openapi=openapi.document(ROUTES, parts.settings.api_endpoint),
+        openapi=cache(partial(openapi.document, ROUTES, parts.settings.api_endpoint)),
         app=lambda environ, start: app(environ, start),  # noqa: PLW0108 (it is made of this)
     )
     observation = Observation(metrics, sign_in_url=parts.identities.sign_in_url)

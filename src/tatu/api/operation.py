@@ -36,7 +36,7 @@ class Shared:
     lag: Lag
     bodies: Bodies
     ready: Ready
-    openapi: bytes
+    openapi: Callable[[], bytes]
     app: Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 

@@ -61,4 +61,4 @@ def metrics(call: Call) -> bytes:
 @operation(public=True)
 def openapi(call: Call) -> bytes:
     """Describe this API (OpenAPI 3.1)."""
-    return call.shared.openapi
+    return call.shared.openapi()

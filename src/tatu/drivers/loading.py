@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
@@ -103,5 +104,15 @@ def _reading() -> Iterator[None]:
         raise Malformed(f"the configuration is wrong: {error}") from error
 
 
-def _entries(port: str) -> list[EntryPoint]:
-    return sorted(entry_points(group=f"tatu.{port}"), key=lambda entry: entry.name)
+def _entries(port: str) -> Sequence[EntryPoint]:
+    return _installed()[port]
+
+
+@cache
+def _installed() -> Mapping[str, Sequence[EntryPoint]]:
+    """Return the drivers of each port: looking through all that is installed takes long."""
+    found = entry_points()
+    return {
+        port: sorted(found.select(group=f"tatu.{port}"), key=lambda entry: entry.name)
+        for port in PORTS
+    }
