@@ -1,11 +1,11 @@
 """What `tatu-agent doctor` finds, with real ssh-keygen and sshd."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tatu.agent import doctor, main, signatures
+from tatu.agent import doctor, http, main, signatures
 from tatu.agent.doctor import Finding
 from tests.fakes.agent_host import ACCOUNT, AgentHost, at
 
@@ -104,6 +104,41 @@ def test_a_clock_or_a_statement_that_is_behind_is_found(shift, about, look, tatu
     assert code == 1
     assert found[about][0] == "warning"
     assert ("the clock is ahead" in found[about][1]) == (shift > timedelta(0))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(-90.5, "90 seconds behind"), (-50, None), (50, None), (90.5, "90 seconds ahead of")],
+)
+def test_a_clock_that_is_not_the_servers_is_found(seconds, said, look, monkeypatch):
+    """The server's is this machine's; the statement is too new to tell by."""
+    now = datetime.now(UTC)
+    at(monkeypatch, now + timedelta(seconds=seconds))
+    monkeypatch.setattr(http.Server, "time", lambda _: now)
+    monkeypatch.setattr(doctor, "staleness", lambda *_: None)
+    _, found = look()
+    assert found.get("clock") == (said and ("warning", f"it is {said} the server's"))
+
+
+def test_an_answer_that_takes_long_is_no_skew(look, monkeypatch):
+    now = datetime.now(UTC)
+    at(monkeypatch, now)
+    monotonic = doctor.time.monotonic
+
+    def slow(_):
+        monkeypatch.setattr(doctor.time, "monotonic", lambda: monotonic() + 70)
+        return now + timedelta(seconds=100)
+
+    monkeypatch.setattr(http.Server, "time", slow)
+    assert "clock" not in look()[1]
+
+
+def test_a_server_that_is_away_hides_nothing_else(host, look, tatu):
+    tatu.close()
+    host.krl.unlink()
+    _, found = look()
+    assert "cannot reach" in found["doctor"][1]
+    assert found[str(host.krl)] == ("warning", "it is missing")
 
 
 def test_a_host_that_nothing_keeps_in_step_is_found(look, tatu, monkeypatch):

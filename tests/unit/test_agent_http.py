@@ -54,6 +54,20 @@ def test_what_anybody_on_the_way_could_answer_for_is_no_server(url):
         Server(url)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Sun, 06 Nov 1994 08:49:37 GMT", datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", None),
+        ("Sun, 06 Nov 1994 08:49:37 CET", None),
+        ("", None),
+        ("9" * 5000, None),
+    ],
+)
+def test_the_servers_time_is_what_http_writes_or_none(text, told):
+    assert told == http._date(text)
+
+
 def test_what_the_platform_carries_need_not_be_https():
     assert Server("http://169.254.169.254/tatu")
     for other in ("169.254.169.253", "169.254.169.254.example"):

@@ -7,9 +7,10 @@ accounts, never what is in them.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from tatu.agent import (
@@ -27,6 +28,7 @@ from tatu.agent import (
 )
 from tatu.agent.errors import AgentError
 from tatu.agent.freshness import CLOCK_TOLERANCE, staleness
+from tatu.agent.http import Server
 from tatu.agent.layout import Layout
 from tatu.agent.state import State, Store, check_machine
 from tatu.agent.statement import REFUSE_NEW_LOGINS
@@ -64,6 +66,7 @@ def findings(layout: Layout, store: Store, state: State | None, now: datetime) -
     looks: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _identity(layout, state, now),
         lambda: _service(layout, state, now),
+        lambda: _clock(state, now),
         lambda: _files(layout, store, state, now),
         lambda: _sshd(layout, state, now),
         lambda: _group(layout),
@@ -105,6 +108,24 @@ def _identity(layout: Layout, state: State, now: datetime) -> Iterator[Finding]:
         text = line.removeprefix(_WARNING)
         if text != stale:
             yield Finding(WARNING, "enrolment", text)
+
+
+def _clock(state: State, now: datetime) -> Iterator[Finding]:
+    """Yield how far this clock is from the server's: by five minutes, Tatu hears no host any more.
+
+    Nobody signed that time: it is for a person to look at, and nothing is judged by it.
+    """
+    begun = time.monotonic()
+    told = Server(state.url, state.ca_file, state.insecure_http).time()
+    if told is None:
+        return
+    # it was that time at some moment of the request, however long that took
+    ahead = now - told
+    behind = -ahead - timedelta(seconds=time.monotonic() - begun)
+    for apart, which in ((ahead, "ahead of"), (behind, "behind")):
+        if apart > CLOCK_TOLERANCE:
+            detail = f"it is {int(apart.total_seconds())} seconds {which} the server's"
+            yield Finding(WARNING, "clock", detail)
 
 
 def _service(layout: Layout, state: State, now: datetime) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ import threading
 import zlib
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,6 +30,7 @@ _DEADLINE = 60.0
 _CHUNK = 65_536
 _MAX_PROBLEM = 4096
 _MAX_SAID = 300
+_MAX_TIME = 16_384
 _OK = range(200, 300)
 _NOT_MODIFIED = 304
 _REFUSED = 400
@@ -52,6 +54,14 @@ class _Request:
     path: str
     headers: dict[str, str]
     data: bytes | None
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """`body` is None for what is still as it was; `date` is the server's time."""
+
+    body: bytes | None
+    date: datetime | None
 
 
 class _Line:
@@ -118,7 +128,11 @@ class Server:
         `patience` is for how many seconds the server may keep its answer back.
         """
         headers = {"If-None-Match": etag} if etag else {}
-        return self._send(self._request(path, headers, None), limit, patience)
+        return self._send(self._request(path, headers, None), limit, patience).body
+
+    def time(self) -> datetime | None:
+        """Return the server's time, unsigned, or None when it does not tell it."""
+        return self._send(self._request("/v2", {}, None), _MAX_TIME).date
 
     def post(self, path: str, value: Any, *, limit: int) -> bytes:
         """Send JSON, and return the answer's body."""
@@ -129,7 +143,7 @@ class Server:
     ) -> bytes:
         """Send a body that is JSON already, and return the answer's body."""
         headers = {"Content-Type": "application/json", **headers}
-        body = self._send(self._request(path, headers, data, method), limit)
+        body = self._send(self._request(path, headers, data, method), limit).body
         if body is None:
             raise Malformed(f"the server answered 304 to a {method}")
         return body
@@ -155,13 +169,13 @@ class Server:
             raise Answered(TOO_LARGE, said)
         return _Request(method, path, headers, data)
 
-    def _send(self, request: _Request, limit: int, patience: float = 0.0) -> bytes | None:
+    def _send(self, request: _Request, limit: int, patience: float = 0.0) -> _Answer:
         """Return the answer, or raise `AgentError` when the deadline for all of it has passed.
 
         The sockets know silence only: a byte a second in the headers, or `100 Continue` without
         end, is none. Whoever waits here cuts the line, or each request would leave a thread.
         """
-        answers: queue.Queue[bytes | Exception | None] = queue.Queue()
+        answers: queue.Queue[_Answer | Exception] = queue.Queue()
         line = _Line()
 
         def ask() -> None:
@@ -180,7 +194,7 @@ class Server:
             raise answer
         return answer
 
-    def _ask(self, request: _Request, limit: int, silence: float, line: _Line) -> bytes | None:
+    def _ask(self, request: _Request, limit: int, silence: float, line: _Line) -> _Answer:
         # Follows nothing, and knows no proxy: the one server that was named answers
         try:
             with closing(self._connection(silence)) as connection:
@@ -188,13 +202,15 @@ class Server:
                 line.hold(connection.sock)
                 connection.request(request.method, request.path, request.data, request.headers)
                 with connection.getresponse() as response:
+                    date = _date(response.headers.get("Date", ""))
                     if response.status == _NOT_MODIFIED:
-                        return None
+                        return _Answer(None, date)
                     if response.status not in _OK:
                         raise _problem(response)
-                    if self.carried:
-                        return _unwrapped(_body(response, 2 * limit + _MAX_PROBLEM), limit)
-                    return _body(response, limit)
+                    if not self.carried:
+                        return _Answer(_body(response, limit), date)
+                    carried = _body(response, 2 * limit + _MAX_PROBLEM)
+                    return _Answer(_unwrapped(carried, limit), date)
         except (OSError, ValueError, http.client.HTTPException) as error:
             _tls.cache_clear()  # the authorities' file may have been replaced
             said = plain(str(error), _MAX_SAID)
@@ -253,6 +269,14 @@ def _is_near(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _date(text: str) -> datetime | None:
+    """Return a time as HTTP writes it (RFC 9110, section 5.6.7), or None for anything else."""
+    try:
+        return datetime.strptime(text, "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=timezone.utc)
+    except ValueError:
+        return None
 
 
 def _body(response: Any, limit: int) -> bytes:
