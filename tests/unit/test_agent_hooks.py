@@ -1,5 +1,7 @@
 """PAM and sshd run the agent as root from where only root can change it."""
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -43,3 +45,15 @@ def test_beside_a_host_in_use_it_runs_from_anywhere(monkeypatch, tmp_path):
     stat_of(monkeypatch, {"/usr": (1000, 0o777)})
     beside = Layout(tmp_path, tmp_path / "sshd_config", "/usr/sbin/sshd", "tatu", "")
     assert hooks.program(beside) == INSTALLED
+
+
+@pytest.mark.parametrize("name", ["breakglass", "sudo"])
+def test_what_a_hook_says_and_answers_is_not_lost_at_its_sudden_end(name, tmp_path):
+    package = tmp_path / "tatu/agent"
+    package.mkdir(parents=True)
+    text = "import sys\n\n\ndef main(words):\n    sys.stdout.write(words[0])\n    return 7\n"
+    (package / f"{name}.py").write_text(text)
+    hook = Path(hooks.__file__).with_name(f"{name}_hook.py")
+    command = [sys.executable, "-ISE", hook, tmp_path, "refused"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("refused", 7)

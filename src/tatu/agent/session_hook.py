@@ -92,4 +92,4 @@ def _write(folder: str, name: str, record: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    os._exit(main())  # a sixth of the time would go into putting things away
