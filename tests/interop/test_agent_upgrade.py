@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,6 +13,7 @@ import pytest
 from tatu import agentfile
 from tatu.agent import VERSION, upgrade
 from tatu.agent.errors import AgentError
+from tests.fakes.agent_host import AgentHost, make_keys
 from tests.fakes.http import FakeHttp
 
 LATER = "9.0.0"
@@ -76,6 +78,11 @@ class Host:
         assert text in done.stderr
         assert self.before == self.program.read_bytes()
         assert not (self.root / "usr/lib/tatu-agent/upgrade").exists()
+
+
+@pytest.fixture(scope="module")
+def keys_of_host(tmp_path_factory):
+    return make_keys(tmp_path_factory.mktemp("keys_of_host"))
 
 
 @pytest.fixture
@@ -147,7 +154,9 @@ def test_what_runs_writes_its_hooks_whole_after_an_upgrade(host):
         assert written == packed.read(f"tatu/agent/{name}_hook.py"), name
 
 
-@pytest.mark.parametrize("policy", [None, "", "off\n", "on please\n"])
+@pytest.mark.parametrize(
+    "policy", [None, "", "off\n", "on please\n", "0%", "101%", "10", "-5%", "10%%"]
+)
 def test_upgrades_are_off_unless_this_host_says_otherwise(host, policy):
     host.policy.unlink()
     if policy is not None:
@@ -162,9 +171,49 @@ def test_what_no_release_key_signed_as_a_release_is_not_run(host, how):
     host.refuses("the check of the release's signature", host.release(**how))
 
 
-@pytest.mark.parametrize("version", [VERSION, "0.0.9"])
-def test_an_older_release_stays_what_it_was(host, version):
-    host.refuses("is not after", host.release(version))
+def test_an_older_release_stays_what_it_was(host):
+    host.refuses("is not after", host.release("0.0.9"))
+
+
+def test_what_runs_already_is_no_failure(host):
+    done = host.upgrade(host.release(VERSION))
+    assert (done.returncode, done.stdout) == (0, f"tatu-agent: {VERSION} runs here already\n")
+    assert host.before == host.program.read_bytes()
+
+
+def turn(monkeypatch, name, version=LATER):
+    state = SimpleNamespace(authority="blue", host=name)
+    monkeypatch.setattr(upgrade.Store, "load", lambda _: state)
+    return upgrade._turn(SimpleNamespace(state=None), version)
+
+
+def test_each_host_has_its_turn_and_another_one_for_each_version(monkeypatch):
+    names = [f"web-{number}" for number in range(1000)]
+    turns = [turn(monkeypatch, name) for name in names]
+    assert turns == [turn(monkeypatch, name) for name in names]
+    assert (min(turns), max(turns)) == (1, 100)
+    for share in (10, 50, 90):
+        assert abs(sum(each <= share for each in turns) - 10 * share) < 60
+    assert turns != [turn(monkeypatch, name, "9.0.1") for name in names]
+
+
+def test_a_release_waits_on_hosts_whose_turn_it_is_not(host, tatu, keys_of_host, monkeypatch):
+    enrolled = AgentHost(host.root / "enrolled", keys_of_host)
+    assert enrolled.enrol(tatu.token) == 0
+    shutil.move(enrolled.state, host.root / "var/lib/tatu-agent")
+    first = turn(monkeypatch, tatu.host)
+    host.policy.write_text(f"{first - 1}%\n" if first > 1 else "0%\n")
+    done = host.upgrade(host.release())
+    assert done.returncode == (0 if first > 1 else 1), done.stderr
+    assert host.before == host.program.read_bytes()
+    host.policy.write_text(f"{first}%\n")
+    assert host.upgrade(host.release()).returncode == 0
+    assert host.version() == LATER
+
+
+def test_a_host_that_is_not_enrolled_is_in_no_share(host):
+    host.policy.write_text("99%\n")
+    host.refuses("not enrolled", host.release())
 
 
 def test_a_release_that_does_not_run_here_is_not_put_in_place(host):

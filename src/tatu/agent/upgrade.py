@@ -24,7 +24,8 @@ MAX_SIZE = 4 * 2**20
 
 _MAX_SIGNATURE = 16 * 2**10
 _MAX_POLICY = 64
-_ON = b"on"
+_ALL = 100
+_PERCENT = re.compile(rb"(?:[1-9][0-9]?|100)%")
 _VERSION = re.compile(r'^VERSION = "([0-9]{1,6}(?:\.[0-9]{1,6}){1,3})"$', re.MULTILINE)
 
 
@@ -52,13 +53,17 @@ def from_server(store: Store) -> tuple[bytes, str]:
 def upgrade(layout: Layout, data: bytes, signature: str) -> list[str]:
     """Put a release in this agent's place, and return what an operator should know.
 
-    Raises `AgentError`; then the agent is what it was.
+    Where only a share of hosts may, and this is none of them, that is all that is said. Raises
+    `AgentError`; then the agent is what it was.
     """
-    if (files.read(layout.upgrades, _MAX_POLICY) or b"").strip() != _ON:
-        raise AgentError(f"upgrades are off on this host: write `on` into {layout.upgrades}")
+    share = _share(layout)
     signatures.verify(data, signature, _release_keys(), signatures.RELEASE)
     # Only what was signed is looked into
     version = _version(data)
+    if version == VERSION:
+        return [f"{VERSION} runs here already"]
+    if share < _ALL and (turn := _turn(layout, version)) > share:
+        return [f"release {version} is for the first {share}% of hosts, and this is in {turn}%"]
     if statement.numbers(version) <= statement.numbers(VERSION):
         raise AgentError(f"release {version} is not after {VERSION}, which runs here")
     program = layout.hooks / "tatu-agent"
@@ -76,6 +81,30 @@ def upgrade(layout: Layout, data: bytes, signature: str) -> list[str]:
         return [f"{said}: what runs goes on as {VERSION} until you start it again"]
     signatures.run(["systemctl", "try-restart", "--no-block", unit.NAME])
     return [said]
+
+
+def _share(layout: Layout) -> int:
+    """Return how many of a hundred hosts may upgrade; raises `AgentError` when none may."""
+    found = (files.read(layout.upgrades, _MAX_POLICY) or b"").strip()
+    if found == b"on":
+        return _ALL
+    if _PERCENT.fullmatch(found):
+        return int(found[:-1])
+    raise AgentError(
+        f"upgrades are off on this host: write `on`, or a share as `10%`, into {layout.upgrades}"
+    )
+
+
+def _turn(layout: Layout, version: str) -> int:
+    """Return among how many of a hundred this host is, other ones for each version.
+
+    Raises `AgentError`: one that is not enrolled has no id to be told from others by.
+    """
+    state = Store(layout.state).load()
+    if state is None:
+        raise AgentError("this host is not enrolled: it is in no share of hosts")
+    text = f"{state.authority}/{state.host} {version}".encode()
+    return int(hashlib.sha256(text).hexdigest(), 16) % _ALL + 1
 
 
 def settle(layout: Layout) -> None:
