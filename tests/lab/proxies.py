@@ -54,7 +54,9 @@ def running(kind, text, folder, instead, ready):
         text = re.sub(rf"(?<![\w.]){re.escape(str(name))}\b", str(ours), text)
     text = re.sub(_LISTENING[kind], r"\g<1>127.0.0.1:\2", text)
     file = folder / "proxy.conf"
-    file.write_text(_WHOLE[kind].format(folder=folder, text=text))
+    # two sections of defaults were one too many
+    whole = "{text}" if "defaults\n" in text else _WHOLE[kind]
+    file.write_text(whole.format(folder=folder, text=text))
     with (folder / "proxy.log").open("wb") as log:
         proxy = subprocess.Popen([*COMMANDS[kind], file], stdout=log, stderr=log)
     try:
