@@ -35,16 +35,24 @@ check: ## format, lint, types, import contracts, docs and the fast tests
 test: ## all that CI runs
 	@tools/setup.sh sshd databases shellcheck openstack hosts
 	$(MAKE) --no-print-directory check
-	$(PYTEST) -n $(JOBS) --dist worksteal -m "slow and not soak and not openstack and not hosts"
+	$(PYTEST) -n $(JOBS) --dist worksteal -m "slow and not matrix and not soak and not openstack and not hosts"
+	$(MAKE) --no-print-directory --keep-going --jobs=$(JOBS) --output-sync=target test-openstack test-hosts
+
+.PHONY: test-openstack test-hosts
+# each has one process, and waits for others: `make test` has both at the same time
+test-openstack:
 	$(PYTEST) -n 0 -m "openstack and not matrix and not soak"
+
+test-hosts:
 	$(PYTEST) -n 0 -m "not matrix and not soak" tests/hosts
 
 .PHONY: e2e
-e2e: ## the heavier places: each version of OpenSSH, a virtual machine, outages and DNS in OpenStack
+e2e: ## the heavier places: each version of OpenSSH, a virtual machine, outages and DNS in OpenStack, more of what is slow
 	@tools/setup.sh sshd databases hosts qemu openstack dns
 	for image in bookworm trixie backports; do $(PYTEST) -n 0 -m "not matrix and not soak" --image $$image tests/hosts || exit 1; done
 	$(PYTEST) -n 0 -m matrix tests/hosts
 	$(PYTEST) -n 0 -m "openstack and matrix"
+	$(PYTEST) -n $(JOBS) --dist worksteal -m "slow and matrix and not openstack and not hosts"
 
 .PHONY: lab
 lab: ## a real OpenStack on this machine until Ctrl-C; TIER=identity, dns, compute or all

@@ -420,6 +420,7 @@ def test_what_is_told_while_no_worker_runs_waits_for_one_even_if_it_was_killed(w
     assert not any(map(world.revoked, [*spared, *others[1]]))
 
 
+@pytest.mark.matrix
 def test_the_message_bus_may_restart(world, tatu):
     cases = [a_role_of_a_user(world), a_user(world)]
     tatu.lab.stop("rabbitmq")

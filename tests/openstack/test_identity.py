@@ -479,6 +479,7 @@ def test_without_its_role_tatu_knows_nothing_and_says_so(opened, cloud, people):
 # --- outages --------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 def test_while_keystone_is_away_nobody_new_is_let_in_and_it_recovers_by_itself(
     provider, cloud, people, identity_lab
 ):

@@ -298,6 +298,7 @@ def test_a_rebuilt_guest_gets_a_token_again(compute_lab, tatu, tenant):
     assert enrol(tatu, second, ClientKey())
 
 
+@pytest.mark.matrix
 def test_a_floating_address_that_moved_is_the_new_holders_alone(compute_lab, tatu, tenant):
     one, two = tenant.boot("one"), tenant.boot("two")
     floating = tenant.float(one)
@@ -322,6 +323,7 @@ def test_forged_vendordata_is_refused(compute_lab, tatu, tenant, server, forged)
     assert (status, answer["title"]) == (403, "Who asks may not")
 
 
+@pytest.mark.matrix
 def test_guests_that_ask_at_once_get_one_token_each(compute_lab, tatu, tenant):
     servers = [tenant.boot(f"many-{n}") for n in range(4)]
     began = time.monotonic()

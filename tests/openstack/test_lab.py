@@ -40,6 +40,7 @@ def test_a_token_that_is_revoked_is_refused_at_once(identity_lab):
     assert asking.get(url, headers=header, raise_exc=False).status_code == 404
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", ["keystone", "barbican", "rabbitmq"])
 def test_a_service_can_be_stopped_and_started_again(identity_lab, name):
     identity_lab.stop(name)

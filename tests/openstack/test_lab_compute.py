@@ -78,6 +78,7 @@ def test_nova_learns_of_a_floating_ip(cloud):
         time.sleep(0.2)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", ["nova-api", "mariadb", "neutron"])
 def test_a_service_can_be_stopped_and_started_again(compute_lab, cloud, name):
     compute_lab.stop(name)

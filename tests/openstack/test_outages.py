@@ -361,6 +361,7 @@ def test_a_loss_that_keystone_could_tell_nobody_is_found_by_comparing(world, loa
     load.only(*ALL_WELL, ("revoke", 503))
 
 
+@pytest.mark.matrix
 def test_a_loss_that_was_in_a_lost_queue_is_found_when_a_worker_starts(world):
     loser, kept = world.member(), world.member()
     serial, spared = loser.issue()[1]["serial"], kept.issue()[1]["serial"]
