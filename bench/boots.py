@@ -5,6 +5,7 @@ Nova's database, with ports of their own in Neutron: to whoever asks they are in
 """
 
 import json
+import random
 import threading
 import time
 import uuid
@@ -26,6 +27,8 @@ from bench import cloud
 from bench.cloud import CloudTatu
 from bench.report import Context, Row
 from bench.tatu import Key
+from tatu.agent import platform
+from tatu.agent.daemon import Pace
 from tatu.core import enrolment
 from tatu.core.certificate import Certificate
 from tatu.core.sshsig import Namespace
@@ -35,13 +38,13 @@ _SECTION = "200 boots at once"
 _BOOTS = 200
 _BOOTED = 3
 _BULK = 20  # ports that Neutron makes at a time
-_PAUSES = (5.0, 15.0, 30.0, 60.0)
-"""Seconds after which a guest that was told nothing reads its metadata again, as in enrol.sh."""
+_WINDOW = 600.0
+"""Seconds after its build for which an instance is admitted: [vendordata] window."""
 
 _READ = 10.0
 """Seconds that Nova waits for vendordata: vendordata_dynamic_read_timeout."""
 
-_PATIENCE = 120.0  # seconds that a guest waits for the answer to its enrolment
+_PATIENCE = 60.0  # seconds that an agent waits for the answer to its enrolment
 _COPIED = (
     ("instances", "uuid"),
     ("instance_extra", "instance_uuid"),
@@ -56,7 +59,10 @@ _COPIED = (
 
 @dataclass(frozen=True, kw_only=True)
 class Boot:
-    """Seconds until an instance had its vendordata, and its certificate; how often it asked."""
+    """Seconds to the vendordata by which an instance enrolled, and to its certificate.
+
+    `asked` is how often it asked for them.
+    """
 
     vendordata: float
     whole: float
@@ -122,22 +128,24 @@ class _Boots:
     token: str
 
     def boot(self, instance: str, start: threading.Barrier) -> Boot | None:
-        """Do what Nova does for an instance that boots, and then what the instance does.
+        """Do what Nova does for an instance that boots, and what the agent on it does.
 
-        None when it was never told how to enrol.
+        None when its window closed before it had a certificate.
         """
         key = Key()
         start.wait()
         began = time.perf_counter()
-        asked = 1
-        while (told := self._told(instance)) is None:
-            if asked > len(_PAUSES):
-                return None
-            time.sleep(_PAUSES[asked - 1])
-            asked += 1
-        vendordata = time.perf_counter() - began
-        self._enrol(instance, enrolment.EnrolmentToken.parse(told["token"]), key)
-        return Boot(vendordata=vendordata, whole=time.perf_counter() - began, asked=asked)
+        for asked, pause in enumerate(platform.pauses(random.uniform), start=1):
+            told = self._told(instance)
+            vendordata = time.perf_counter() - began
+            if told and self._enrol(instance, told["token"], key):
+                whole = time.perf_counter() - began
+                return Boot(vendordata=vendordata, whole=whole, asked=asked)
+            rest = _rounds(pause)
+            if time.perf_counter() + rest > began + _WINDOW:
+                break
+            time.sleep(rest)
+        return None
 
     def _told(self, instance: str) -> dict[str, Any] | None:
         """Return what Nova is told, None when it is told nothing in time."""
@@ -150,7 +158,9 @@ class _Boots:
             raise RuntimeError(f"vendordata of {instance}: {status} {answer}")
         return answer if status == 200 else None
 
-    def _enrol(self, instance: str, invitation: enrolment.EnrolmentToken, key: Key) -> None:
+    def _enrol(self, instance: str, token: str, key: Key) -> bool:
+        """Redeem a token; False when the agent is told to try again."""
+        invitation = enrolment.EnrolmentToken.parse(token)
         facts = {"authority": self.project, "host": instance, "nonce": uuid.uuid4().hex * 2}
         message = enrolment.message(deployment=self.deployment, host_keys=[key.public], **facts)
         redemption = {
@@ -160,11 +170,14 @@ class _Boots:
             "signatures": [key.signed(Namespace.ENROL, message)],
         }
         status, answer = self._post("/v2/enrolments", redemption)
+        if status == 503:
+            return False
         if status != 201:
             raise RuntimeError(f"enrolment of {instance}: {status} {answer}")
         (line,) = json.loads(answer["answer"])["certificates"]
         if instance not in Certificate.parse(line).contents.principals:
             raise RuntimeError(f"the certificate of {instance} is another's")
+        return True
 
     def _post(
         self, path: str, body: object, token: str = "", *, timeout: float = _PATIENCE
@@ -178,6 +191,14 @@ class _Boots:
             return answer.status, json.loads(answer.read())
         finally:
             connection.close()
+
+
+def _rounds(pause: float) -> float:
+    """Return the seconds of as many rounds as an agent makes until a pause is over."""
+    pace, waited = Pace(), 0.0
+    while waited < pause:
+        waited += pace.polling * random.uniform(1 - pace.jitter, 1 + pace.jitter)
+    return waited
 
 
 def _certified(tatu: CloudTatu) -> set[str]:

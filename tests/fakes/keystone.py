@@ -32,14 +32,19 @@ class FakeKeystone(BaseAdapter):
     def __init__(self, directory):
         super().__init__()
         self.asked = []
+        self.timeouts = {}  # seconds that somebody waits, by path
         self.answers = {}
         self.out = False
         self.hangs = None
         self.breaks_off = set()  # tokens of callers over which it closes the connection
         self.reached = threading.Event()
         self.own_scope = {"system": {"all": True}}
+        self.own_grants = []  # what was assigned to Tatu's own user
         self.domain_enabled = True
         self.trustee = "id-bob"
+        self.parents = {}  # of projects; the domain is that of the others
+        self.inferences = {}  # by role, what it implies
+        self.handed_down = []  # what was assigned besides, to be inherited
         self.federated = []  # ids of users whom Keystone knows by another source
         self.page = 1000
         self.links = True  # a list that is cut off says where it goes on
@@ -82,12 +87,13 @@ class FakeKeystone(BaseAdapter):
         """Keep an application credential or a trust, and when it ends."""
         self._ends[kind, ident] = ends
 
-    def send(self, request, **_):
+    def send(self, request, *, timeout=None, **_):
         if self.out:
             raise requests.ConnectionError("refused")
         parts = urlsplit(request.url)
         path, query = parts.path.removeprefix("/v3"), dict(parse_qsl(parts.query))
         self.asked.append(f"{request.method} {path}")
+        self.timeouts[path] = timeout
         if self.hangs is not None:
             self.reached.set()
             self.hangs.wait(30)
@@ -125,22 +131,43 @@ class FakeKeystone(BaseAdapter):
             case ["domains"]:
                 answer = 200, self._cut("domains", [self._domain()], query)
             case ["users" | "projects" as many]:
-                found = [_record(each) for each in every(getattr(self._directory, many))]
+                found = [
+                    _record(each) | {"parent_id": self.parents.get(each.id, _DOMAIN)}
+                    for each in every(getattr(self._directory, many))
+                ]
                 answer = 200, self._cut(many, found, query)
-            case ["roles"]:
-                roles = [{"id": r.id, "name": r.name} for r in self._directory.roles()]
-                roles.append({"id": "x", "name": "x", "domain_id": "far"})
-                answer = 200, self._cut("roles", roles, query)
-            case ["role_assignments"]:
-                answer = 200, self._cut("role_assignments", self._assigned(query), query)
             case ["users", _, "application_credentials", ident]:
                 answer = self._lent("application_credential", ident)
             case ["OS-TRUST", "trusts", ident]:
                 answer = self._lent("trust", ident)
+            case parts:
+                answer = self._answer_of_roles(parts, query)
+        return answer
+
+    def _answer_of_roles(self, parts, query):
+        answer = 404, b"<title>404 Not Found</title>"
+        match parts:
+            case ["roles"]:
+                roles = [{"id": r.id, "name": r.name} for r in self._directory.roles()]
+                roles.append({"id": "x", "name": "x", "domain_id": "far"})
+                answer = 200, self._cut("roles", roles, query)
+            case ["role_inferences"]:
+                told = [
+                    {"prior_role": {"id": prior}, "implies": [{"id": role} for role in roles]}
+                    for prior, roles in self.inferences.items()
+                ]
+                answer = 200, {"role_inferences": told}
+            case ["role_assignments"] if query.get("user.id") == "tatu":
+                answer = 200, self._cut("role_assignments", self.own_grants, query)
+            case ["role_assignments"]:
+                found = self._assigned(query) if query else self._given()
+                answer = 200, self._cut("role_assignments", found, query)
+            case ["groups", group, "users"]:
+                answer = self._members(unquote(group), query)
         return answer
 
     def _domain(self):
-        return {"id": _DOMAIN, "enabled": self.domain_enabled}
+        return {"id": _DOMAIN, "name": "Default", "enabled": self.domain_enabled}
 
     def _own(self):
         return {
@@ -211,6 +238,24 @@ class FakeKeystone(BaseAdapter):
             for user in users
             for role in self._held(user, project)
         ]
+
+    def _given(self):
+        found = self._directory.assignments(project=None, user=None, group=None)
+        return [
+            {
+                "role": {"id": each.role},
+                "scope": {"project": {"id": each.project}},
+                **({"user": {"id": each.user}} if each.user else {"group": {"id": each.group}}),
+            }
+            for each in found
+        ] + self.handed_down
+
+    def _members(self, group, query):
+        try:
+            found = [_record(each) for each in self._directory.members(group)]
+        except NotFound:
+            return 404, _error(f"Could not find group: {group}.")
+        return 200, self._cut("users", found, query)
 
     def _ids(self):
         return [user.id for user in every(self._directory.users)]

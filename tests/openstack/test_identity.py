@@ -13,6 +13,7 @@ from tatu.core.errors import NotFound, Unauthenticated, Unavailable
 from tatu.drivers import loading
 from tatu.drivers.identity import keystone_listings
 from tatu.drivers.identity.keystone import SECTION
+from tatu.drivers.identity.keystone_assigned import Assigned
 from tatu.drivers.identity.keystone_listings import Listings, Roles
 from tatu.ports import Request
 from tests.openstack.clouds import PASSWORD, Cloud
@@ -36,6 +37,9 @@ class Marks:
 
     def check(self, topics, since):
         return 7
+
+    def unswept(self):
+        return ()
 
 
 @pytest.fixture(scope="module")
@@ -433,6 +437,41 @@ def test_many_holders_cost_few_calls(provider, cloud, identity_lab, monkeypatch)
     # the project, its domain, its assignments, the roles, all domains, and the users of each
     assert len(asked) <= 5 + domains, asked
     assert not [line for line in asked if line.startswith("GET /v3/users/")]
+
+
+def test_what_follows_from_all_assignments_is_what_keystone_says_of_each_project(
+    provider, cloud, monkeypatch
+):
+    domain = cloud.make("domain")
+    top = cloud.make("project", domain_id=domain)
+    below = cloud.make("project", domain_id=domain, parent_id=top)
+    lowest = cloud.make("project", domain_id=domain, parent_id=below)
+    user, member = (cloud.make("user", domain_id=domain) for _ in range(2))
+    group, empty = (cloud.make("group", domain_id=domain) for _ in range(2))
+    cloud.put(f"/groups/{group}/users/{member}")
+    prior, implied, last = (cloud.make("role") for _ in range(3))
+    local = cloud.make("role", domain_id=domain)
+    for before, after in ((prior, implied), (implied, last), (local, last)):
+        cloud.put(f"/roles/{before}/implies/{after}")
+    for where in (
+        f"projects/{top}/users/{user}/roles/{local}",
+        f"projects/{below}/groups/{group}/roles/{prior}",
+        f"projects/{lowest}/groups/{empty}/roles/{prior}",
+        f"domains/{domain}/users/{user}/roles/{prior}",
+        f"OS-INHERIT/domains/{domain}/groups/{group}/roles/{implied}/inherited_to_projects",
+        f"OS-INHERIT/projects/{top}/users/{user}/roles/{cloud.role('admin')}/inherited_to_projects",
+        f"OS-INHERIT/projects/{below}/users/{member}/roles/{local}/inherited_to_projects",
+        f"OS-INHERIT/projects/{domain}/users/{user}/roles/{implied}/inherited_to_projects",
+    ):
+        cloud.put(f"/{where}")
+    projects = [domain, *(project.id for project in provider.projects())]
+    monkeypatch.setattr(keystone_listings, "_FEW", len(projects))
+    each = {project: provider.holders(project) for project in projects}
+    assert {user, member} <= set(each[lowest])
+    monkeypatch.setattr(keystone_listings, "_FEW", 0)
+    provider.listings._since = None
+    assert each == {project: provider.holders(project) for project in projects}
+    assert isinstance(provider.listings._assigned, Assigned)
 
 
 @pytest.mark.parametrize("scope", ["project_id = {}", "domain_id = default"])

@@ -111,8 +111,9 @@ class Service:
         headers: Mapping[str, str] | None = None,
         named: str | None = None,
         foreign: bool = False,
+        patience: float | None = None,
     ) -> T:
-        """GET a path.
+        """GET a path, with `patience` in seconds for what takes longer than other questions.
 
         What is `foreign` carries something that a stranger wrote: a server may close its
         connection for that, and the service is away only if it leaves Tatu's own question
@@ -122,11 +123,17 @@ class Service:
         answer = None
         with self.line.asking():
             try:
-                answer = self._send(path, auth, headers or {}, retries=0 if foreign else _RETRIES)
+                answer = self._send(
+                    path,
+                    auth,
+                    headers or {},
+                    retries=0 if foreign else _RETRIES,
+                    timeout=patience or self.session.timeout,
+                )
             except exceptions.ConnectionError:
                 if not foreign:
                     raise
-                self._send("/", auth, {}, retries=0)
+                self._send("/", auth, {}, retries=0, timeout=self.session.timeout)
         if answer is None:
             raise Unavailable(f"{self.name} broke off over what a caller sent")
         if answer.status_code == _NOT_FOUND and self._is_absence(answer.content, named):
@@ -139,7 +146,13 @@ class Service:
             raise Unavailable(f"{self.name}'s answer cannot be read: {error}") from error
 
     def _send(
-        self, path: str, auth: BaseIdentityPlugin, headers: Mapping[str, str], *, retries: int
+        self,
+        path: str,
+        auth: BaseIdentityPlugin,
+        headers: Mapping[str, str],
+        *,
+        retries: int,
+        timeout: float | None,
     ) -> Any:
         return self.session.get(
             path,
@@ -147,6 +160,7 @@ class Service:
             endpoint_filter=dict(self.where),
             headers={"Accept": "application/json", **self.headers, **headers},
             connect_retries=retries,
+            timeout=timeout,
             raise_exc=False,
             redirect=False,  # what answers elsewhere must not get a token
         )

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from tatu.core.errors import NotFound, Unavailable
 from tatu.core.identity import Role
+from tatu.drivers.identity.keystone_assigned import Assigned
 from tatu.drivers.identity.keystone_reader import Reader
 from tatu.ports import Clock, Project
 
@@ -19,7 +20,7 @@ ROLES_FAILED = timedelta(seconds=5)
 ENABLED_KEPT = timedelta(seconds=30)
 
 _FEW = 25
-"""As many users are asked for one by one before all are listed: a loss concerns few."""
+"""As many users, or projects, are asked for one by one before all are: a loss concerns few."""
 
 
 @dataclass
@@ -69,7 +70,11 @@ class Roles:
 
 @dataclass
 class Listings:
-    """Projects, and who holds what in them, as listed half a minute ago or `since` then."""
+    """Projects, and who holds what in them, as listed half a minute ago or `since` then.
+
+    What was assigned is asked for by project, and all at once when that were many questions; where
+    it fails, once, it is one for each after all.
+    """
 
     reader: Reader
     roles: Roles
@@ -78,6 +83,8 @@ class Listings:
     _projects: dict[str, bool] = field(default_factory=dict, init=False)
     _domains: dict[str, bool] = field(default_factory=dict, init=False)
     _listed: bool = field(default=False, init=False)
+    _asked: int = field(default=0, init=False)
+    _assigned: Assigned | Unavailable | None = field(default=None, init=False)
     _since: datetime | None = field(default=None, init=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
 
@@ -98,10 +105,16 @@ class Listings:
             self._forget_the_old(since)
             if not self._project(project):
                 return {}
-        held: defaultdict[str, set[str]] = defaultdict(set)
+            self._asked += 1
+            many = self._asked > _FEW and self._assigned is None
+            at = self._since
+        if many:  # which takes Keystone seconds: no loss of one project waits for it
+            assigned = self._all_assigned(since)
+            with self._lock:
+                if self._since == at:
+                    self._assigned = assigned
         try:
-            for assignment in self.reader.assignments(project):
-                held[assignment.user.id].add(assignment.role.id)
+            held = self._held(project)
         except NotFound:
             return {}
         roles = self.roles.named({role for ids in held.values() for role in ids}, since)
@@ -112,6 +125,25 @@ class Listings:
             if user in enabled
         }
         return {user: some for user, some in found.items() if some}
+
+    def _all_assigned(self, since: datetime | None) -> Assigned | Unavailable:
+        try:
+            return Assigned.all(self.reader, {role.id for role in self.roles.all(since)})
+        except Unavailable as error:
+            return error
+
+    def _held(self, project: str) -> Mapping[str, set[str]]:
+        """Return who was given which roles in a project, enabled or not."""
+        known = self._assigned
+        if isinstance(known, Assigned) and project in known:
+            try:
+                return known.holders(project)
+            except Unavailable as error:
+                self._assigned = error
+        held: defaultdict[str, set[str]] = defaultdict(set)
+        for assignment in self.reader.assignments(project):
+            held[assignment.user.id].add(assignment.role.id)
+        return held
 
     def _enabled(self, users: Collection[str], since: datetime | None) -> frozenset[str]:
         with self._lock:
@@ -164,6 +196,8 @@ class Listings:
             self._projects.clear()
             self._domains.clear()
             self._listed = False
+            self._asked = 0
+            self._assigned = None
             self._since = now
 
 

@@ -11,10 +11,12 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 from keystoneauth1 import exceptions
+from keystoneauth1.access import AccessInfo
 from keystoneauth1.identity import BaseIdentityPlugin
 from keystoneauth1.plugin import AUTH_INTERFACE
 from keystoneauth1.session import Session
-from msgspec import Struct, field
+from msgspec import DecodeError, Raw, Struct, field
+from msgspec.json import decode
 
 from tatu.core.errors import Unavailable
 from tatu.core.identity import Role
@@ -25,6 +27,8 @@ ACCESS_RULES = "1"
 
 _WHERE = {"interface": AUTH_INTERFACE, "version": (3,)}
 _PAGE = "1000"
+_PATIENCE = 60.0
+"""Seconds to wait for all that was assigned: Keystone sends nothing before it has all of it."""
 
 
 T = TypeVar("T")
@@ -45,18 +49,20 @@ class UserRecord(Struct):
 
 
 class ProjectRecord(Struct):
-    """A project; one without a domain is a domain itself."""
+    """A project; one without a domain is a domain itself, and the parent of those on top."""
 
     id: str
     name: str
     domain_id: str | None = None
     enabled: bool = True
+    parent_id: str | None = None
 
 
 class DomainRecord(Struct):
     """A domain."""
 
     id: str
+    name: str = ""
     enabled: bool = True
 
 
@@ -75,6 +81,30 @@ class AssignmentRecord(Struct):
 
     user: _Id
     role: _RoleRecord
+
+
+class _Scope(Struct):
+    project: _Id | None = None
+    domain: _Id | None = None
+    inherited_to: str | None = field(default=None, name="OS-INHERIT:inherited_to")
+
+
+class GrantRecord(Struct):
+    """What was assigned to a user or to a group, before anything follows from it."""
+
+    role: _Id
+    scope: _Scope
+    user: _Id | None = None
+    group: _Id | None = None
+
+
+class _Inference(Struct):
+    prior_role: _Id
+    implies: list[_Id]
+
+
+class _Inferences(Struct):
+    role_inferences: list[_Inference]
 
 
 class _Expiring(Struct):
@@ -139,6 +169,14 @@ class _Roles(_Page, kw_only=True):
 
 class _Assignments(_Page, kw_only=True):
     items: list[AssignmentRecord] = field(name="role_assignments")
+
+
+class _Grants(_Page, kw_only=True):
+    items: list[Raw] = field(name="role_assignments")
+
+
+class _OwnGrants(_Page, kw_only=True):
+    items: list[GrantRecord] = field(name="role_assignments")
 
 
 class _Named(Protocol):
@@ -213,6 +251,33 @@ class Reader:
         """
         return self._assignments(project, {"scope.project.id": project})
 
+    def grants(self) -> Iterator[GrantRecord]:
+        """Yield all that was assigned in the cloud, as it was."""
+        found = self._ask("/role_assignments", _Grants, patience=_PATIENCE)
+        _check_whole(found, "/role_assignments")
+        try:
+            for each in found.items:  # one by one: all at once take ten times the memory
+                yield decode(each, type=GrantRecord)
+        except DecodeError as error:
+            raise Unavailable(f"Keystone's assignments cannot be read: {error}") from error
+
+    def own_grants(self) -> Iterable[GrantRecord]:
+        """Return what was assigned to Tatu's own user."""
+        query = urlencode({"user.id": self._access().user_id})
+        found = self._ask(f"/role_assignments?{query}", _OwnGrants)
+        _check_whole(found, "/role_assignments")
+        return found.items
+
+    def implied(self) -> Mapping[str, frozenset[str]]:
+        """Return which roles each role implies by itself."""
+        found = self._ask("/role_inferences", _Inferences).role_inferences
+        return {each.prior_role.id: frozenset(r.id for r in each.implies) for each in found}
+
+    def members(self, group: str) -> list[str]:
+        """Return who is in a group. Raises `NotFound`."""
+        path = f"/groups/{_quoted(group)}/users"
+        return [user.id for user in self._pages(path, _Users, named=group)]
+
     def projects(self) -> Iterable[ProjectRecord]:
         """Yield all projects."""
         return self._pages("/projects", _Projects, limit=_PAGE)
@@ -229,11 +294,12 @@ class Reader:
         """Return assignments, which come whole: they have no ids to go on after."""
         path = f"/role_assignments?{urlencode({**query, 'effective': 'true'})}"
         found = self._ask(path, _Assignments, project)
-        if found.truncated or found.links.next:
-            raise _cut_off("/role_assignments")
+        _check_whole(found, "/role_assignments")
         return found.items
 
-    def _pages(self, path: str, shape: type[_Paged[N_co]], **query: str) -> Iterator[N_co]:
+    def _pages(
+        self, path: str, shape: type[_Paged[N_co]], *, named: str | None = None, **query: str
+    ) -> Iterator[N_co]:
         """Yield what is listed, page by page.
 
         A list that is cut off, or that begins anew where it should go on, is no answer: what is
@@ -242,7 +308,7 @@ class Reader:
         marker: dict[str, str] = {}
         seen: set[str] = set()
         while True:
-            page = self._ask(f"{path}?{urlencode({**query, **marker})}", shape)
+            page = self._ask(f"{path}?{urlencode({**query, **marker})}", shape, named)
             ids = {each.id for each in page.items}
             if (page.truncated and not page.links.next) or not seen.isdisjoint(ids):
                 raise _cut_off(path)
@@ -260,8 +326,22 @@ class Reader:
         headers: Mapping[str, str] | None = None,
         *,
         foreign: bool = False,
+        patience: float | None = None,
     ) -> T:
         """GET a path; a 404 is believed when it speaks of what is `named`, of None never."""
+        self._access()
+        return self._keystone.get(
+            path,
+            shape,
+            auth=self._sign_in.auth,
+            named=named,
+            headers=headers,
+            foreign=foreign,
+            patience=patience,
+        )
+
+    def _access(self) -> AccessInfo:
+        """Return Tatu's own token, which sees the whole system."""
         try:
             access = self._sign_in.access(self._keystone.session)
         except exceptions.Unauthorized as error:
@@ -271,10 +351,13 @@ class Reader:
                 "Tatu's own token is not scoped to the system: Keystone would hide from it what"
                 " is there (set system_scope = all)"
             )
-        auth = self._sign_in.auth
-        return self._keystone.get(
-            path, shape, auth=auth, named=named, headers=headers, foreign=foreign
-        )
+        return access
+
+
+def _check_whole(page: _Page, path: str) -> None:
+    """Raise `Unavailable` for a part of what has no ids to go on after."""
+    if page.truncated or page.links.next:
+        raise _cut_off(path)
 
 
 def _cut_off(path: str) -> Unavailable:
