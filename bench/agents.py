@@ -1,9 +1,9 @@
 """Many hosts in one process: each watches, fetches, checks and receipts as `tatu-agent` does.
 
-Each has a key of its own, opens a connection for each request, and rests as long as the agent.
-Only what costs the hosts and not Tatu is shared: equal statements are verified once. Tells of each
-receipt on standard output; a number on standard input is from then on how many hosts are silent,
-and keep what they opened.
+Each has a key and an address of its own, opens a connection for each request, and rests as long as
+the agent. Only what costs the hosts and not Tatu is shared: equal statements are verified once.
+Tells of each receipt on standard output; a number on standard input is from then on how many hosts
+are silent, and keep what they opened.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -28,6 +29,7 @@ from tatu.core.statement import Statement
 from tatu.drivers.verifier.cryptography import CryptographyVerifier
 
 _FIRST = 20.0  # seconds over which the hosts come up
+_FIRST_ADDRESS = IPv4Address("127.1.0.1")  # each host has one, as hosts have
 _AGAIN = (1.0, 3.0)
 _SPREAD = Pace().spread
 _NOT_MODIFIED, _NO_CONTENT, _TAKEN = 304, 204, 200
@@ -50,10 +52,16 @@ class Failed(Exception):
 
 
 async def ask(
-    port: int, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b""
+    port: int,
+    method: str,
+    path: str,
+    headers: dict[str, str] | None = None,
+    body: bytes = b"",
+    *,
+    source: str,
 ) -> tuple[int, bytes]:
-    """Ask on a connection of its own; return the status and the body."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    """Ask from an address, on a connection of its own; return the status and the body."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
     try:
         lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", "Connection: close"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
@@ -92,6 +100,7 @@ class Host:
 
     fleet: Fleet
     id: str
+    address: str
     key: Key
     public: PublicKey
     newest: Statement | None = None
@@ -111,7 +120,7 @@ class Host:
     async def _watch(self) -> None:
         after = self.newest.version if self.newest else 0
         path = f"/watch/v2/authorities/{self.fleet.job.authority}?after={after}"
-        status, _ = await ask(self.fleet.job.door, "GET", path)
+        status, _ = await ask(self.fleet.job.door, "GET", path, source=self.address)
         if status not in (_TAKEN, _NO_CONTENT):
             raise Failed(f"the door answered {status}")
 
@@ -120,7 +129,7 @@ class Host:
         job, last = self.fleet.job, self.newest
         place = f"/v2/authorities/{job.authority}"
         known = {"If-None-Match": f'"{last.version}"'} if last else {}
-        status, body = await ask(job.api, "GET", f"{place}/statement", known)
+        status, body = await ask(job.api, "GET", f"{place}/statement", known, source=self.address)
         if status == _NOT_MODIFIED:
             return
         answer = json.loads(body)
@@ -130,7 +139,9 @@ class Host:
         if new.expires <= datetime.now(UTC) or (new.authority != job.authority):
             raise Failed("the statement may not be obeyed")
         if last is None or new.krl_version != last.krl_version:
-            status, krl = await ask(job.api, "GET", f"{place}/krl/{new.krl_version}")
+            status, krl = await ask(
+                job.api, "GET", f"{place}/krl/{new.krl_version}", source=self.address
+            )
             if f"sha256:{hashlib.sha256(krl).hexdigest()}" != new.krl_digest:
                 raise Failed("the list is not the one that was signed")
         await self._receipt(new)
@@ -166,7 +177,7 @@ class Host:
             "Tatu-Nonce": nonce,
             "Tatu-Signature": "".join(armored.splitlines()[1:-1]),
         }
-        status, answer = await ask(job.api, "PUT", path, headers, body)
+        status, answer = await ask(job.api, "PUT", path, headers, body, source=self.address)
         if status != _TAKEN:
             raise Failed(f"the receipt was answered {status}: {answer[-200:].decode()}")
         print(f"receipt {self.id} {new.krl_version} {time.monotonic()}", flush=True)
@@ -176,9 +187,17 @@ async def run(job: Job) -> None:
     """Let all hosts live until standard input ends."""
     fleet = Fleet(job=job)
     hosts = []
-    for name, secret in job.keys.items():
+    for number, (name, secret) in enumerate(job.keys.items()):
         key = Key(private=Ed25519PrivateKey.from_private_bytes(bytes.fromhex(secret)))
-        hosts.append(Host(fleet=fleet, id=name, key=key, public=key.public))
+        hosts.append(
+            Host(
+                fleet=fleet,
+                id=name,
+                address=str(_FIRST_ADDRESS + number),
+                key=key,
+                public=key.public,
+            )
+        )
     living = [asyncio.create_task(host.live()) for host in hosts]
     lines = asyncio.StreamReader()
     loop = asyncio.get_running_loop()

@@ -126,7 +126,7 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
-    if options.get("single"):
+    if options.get("reads"):  # one by one, as other databases do: nothing need be begun or ended
         return
     # a deferred transaction that reads and then writes fails at once when another has written
     connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")
@@ -236,7 +236,6 @@ class Database:
         self.engine = engine
         self.copy = copy
         self._writing = engine.execution_options(writes=True)
-        self._single = engine.execution_options(single=True)
         # SQLite lets waiting writers poll; a lock wakes them in turn
         self._turn: contextlib.AbstractContextManager[Any] = (
             threading.Lock() if engine.dialect.name == "sqlite" else contextlib.nullcontext()
@@ -258,13 +257,15 @@ class Database:
     def read(self, *, consistent: bool = False) -> Iterator[Connection]:
         """Read; with `consistent` every statement sees the same moment."""
         with translated(), self.engine.connect() as connection:
-            if consistent and self.engine.dialect.name != "sqlite":  # where every transaction is
-                connection = connection.execution_options(isolation_level="REPEATABLE READ")  # noqa: PLW2901
+            if not consistent:
+                connection.execution_options(reads=True)
+            elif self.engine.dialect.name != "sqlite":  # where every transaction is
+                connection.execution_options(isolation_level="REPEATABLE READ")
             yield connection
 
     def row(self, query: Select[Any], values: Mapping[str, Any]) -> Row[Any] | None:
-        """Return the one row that a query finds: alone it needs no transaction around it."""
-        with translated(), self._single.connect() as connection:
+        """Return the one row that a query finds, if there is one."""
+        with self.read() as connection:
             return connection.execute(query, values).one_or_none()
 
     def write(self, work: Callable[[Connection], T]) -> T:

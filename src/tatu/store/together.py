@@ -5,6 +5,7 @@ the disk would have the last of them wait for seconds, and with a statement for 
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -15,6 +16,9 @@ from tatu.store.database import Database
 
 GROUP = 128
 """Writes in one commit, at most."""
+
+GATHER = 0.005
+"""Seconds to wait for more where many write: a commit of ten costs little more than of two."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -41,6 +45,7 @@ class Together:
         self._turn = threading.Lock()
         self._lock = threading.Lock()
         self._waiting: list[_Item] = []
+        self._is_busy = False
 
     def write(self, settle: Settle[T, R], wanted: T) -> R:
         """Commit what `settle` does with this and whatever waits for the same; it may be repeated.
@@ -54,13 +59,19 @@ class Together:
         while not item.is_done:
             with self._turn:
                 if not item.is_done:
-                    with self._lock:
-                        group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
-                    self._settle(group)
+                    self._settle(self._gathered())
         if isinstance(item.outcome, Exception):
             raise item.outcome
         result: R = item.outcome
         return result
+
+    def _gathered(self) -> list[_Item]:
+        if self._is_busy:
+            time.sleep(GATHER)
+        with self._lock:
+            group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
+        self._is_busy = len(group) > 1
+        return group
 
     def _settle(self, group: list[_Item]) -> None:
         outcomes: Sequence[Any]
