@@ -11,7 +11,6 @@ def obeying(fleet, tmp_path_factory):
     folder = tmp_path_factory.mktemp("obeying")
     with Obeying.start(fleet, "accounts-1", folder, accounts=roles, sudo=("admin",)) as found:
         yield found
-        fleet.remove(found.host)
 
 
 def say(obeying, *accounts, **changes):
@@ -126,6 +125,26 @@ def test_managed_accounts_run_nothing_without_a_login(obeying):
     obeying.sync()
     for path in ("/var/spool/cron/crontabs/member", "/var/lib/systemd/linger/member"):
         assert obeying.host.run(["test", "-e", path], check=False).returncode == 1
+
+
+def test_whom_this_host_lets_run_unattended_does_until_the_role_goes(obeying):
+    host, allowed = obeying.host, "/etc/tatu-agent/unattended"
+    host.run(["mkdir", "-p", "/etc/tatu-agent"])
+    host.write(allowed, "member\n")
+    say(obeying, "admin", "member")
+    member = obeying.certified("member")
+    obeying.login("member", member, "sh", "-c", "'echo sleep 600 | at now'")
+
+    def runs():
+        return host.run(["pgrep", "-u", "member", "sleep"], check=False).returncode == 0
+
+    host.wait_until(runs, "at refuses it", 30)
+    obeying.sync()
+    assert runs(), "no revocation ends it"
+    host.run(["systemctl", "start", f"user@{host.run(['id', '-u', 'member']).stdout.strip()}"])
+    say(obeying, "admin")
+    assert not runs()
+    host.run(["rm", allowed])
 
 
 def findings(obeying):

@@ -181,6 +181,16 @@ def test_accounts_that_stand_in_the_way_are_told(host, look, tatu, capsys):
     assert "the account no-such-account opens to nobody" in found["enrolment"][1]
 
 
+def test_accounts_that_may_run_unattended_are_told_as_what_might_surprise(host, look, capsys):
+    allowed = host.root / "etc/tatu-agent/unattended"
+    allowed.parent.mkdir()
+    allowed.write_text(f"{ACCOUNT}\n")
+    assert host.sync() == 0
+    capsys.readouterr()
+    level, detail = look()[1][f"account {ACCOUNT}"]
+    assert (level, str(allowed) in detail) == ("info", True)
+
+
 def test_names_of_files_and_accounts_cannot_forge_lines_on_a_terminal():
     told = doctor._plain(Finding("info", "account \x1b[2J", "a\nerror: b" + "x" * 5000))
     assert told.about == "account ?[2J"

@@ -299,6 +299,17 @@ def test_a_damaged_record_locks_nobody_out_and_adopts_nobody(ours, users, layout
 # --- what would run without a login
 
 
+def test_an_account_that_may_run_unattended_keeps_its_jobs_until_it_is_locked(ours, layout):
+    crontab = layout.root / "var/spool/cron/crontabs/member"
+    crontab.parent.mkdir(parents=True)
+    crontab.write_text("* * * * * id\n")
+    for _ in "12":
+        ours.keep(["member"], unattended=["member"])
+        assert crontab.exists()
+    ours.keep([], unattended=["member"])
+    assert not crontab.exists()
+
+
 def test_jobs_and_lingering_of_managed_accounts_go_and_those_of_others_stay(
     ours, users, layout, monkeypatch
 ):

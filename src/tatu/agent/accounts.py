@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -100,9 +100,10 @@ class Accounts:
             return f"there is {self.users.home(name)}, whose files it would get"
         return refusal(name)
 
-    def keep(self, names: Iterable[str]) -> list[str]:
+    def keep(self, names: Iterable[str], unattended: Collection[str] = ()) -> list[str]:
         """Have these open and all others of the agent's locked; return what could not be done.
 
+        Those that may run unattended keep their jobs, and their leave to, while they are open.
         What fails for one keeps no other from being locked or made. Names that something stands
         in the way of are passed over: `in_the_way` tells of them.
         """
@@ -110,7 +111,8 @@ class Accounts:
         failures: list[str] = []
         for name, user in self._ours():
             with _noted(failures, name):
-                self._settle(name, user, is_wanted=name in wanted)
+                keeps_jobs = name in wanted and name in unattended
+                self._settle(name, user, is_wanted=name in wanted, keeps_jobs=keeps_jobs)
         with _noted(failures, self.layout.group):
             self._begin()
             ours = self.all()
@@ -122,13 +124,14 @@ class Accounts:
                     self._make(name)
         return failures
 
-    def _settle(self, name: str, user: User, *, is_wanted: bool) -> None:
+    def _settle(self, name: str, user: User, *, is_wanted: bool, keeps_jobs: bool = False) -> None:
         """Open or lock an account, and take away what would run in it without a login (S16)."""
         if is_wanted and not user.is_open:
             self.users.open(name)
         elif not is_wanted and not user.is_locked:
             self.users.lock(name)
-        self._clear(name, user)
+        if not keeps_jobs:
+            self._clear(name, user)
 
     def retire(self, *, remove: bool) -> list[str]:
         """Lock every account of the agent's, or remove it with its files; return what fails."""
@@ -210,7 +213,7 @@ class Standing(Accounts):
         missing = set(names) - set(self.managed(names))
         return dict.fromkeys(sorted(missing), f"no account is in group {self.layout.group}")
 
-    def keep(self, names: Iterable[str]) -> list[str]:
+    def keep(self, names: Iterable[str], unattended: Collection[str] = ()) -> list[str]:
         """Change nothing."""
         return []
 

@@ -156,12 +156,16 @@ def _files(layout: Layout, store: Store, state: State, now: datetime) -> Iterato
         yield from _compared(layout.sudoers, sudoers.rules(managed, newest))
     elif newest.sudo:
         yield Finding(WARNING, "sudo", f"{', '.join(newest.sudo)} may use it, but it is not here")
+    alone = unattended.allowed(layout, newest)
+    for name in sorted(alone):
+        detail = f"{layout.unattended} lets it run jobs, which no revocation of a certificate ends"
+        yield Finding(INFO, f"account {name}", detail)
     services = [*pam.UNATTENDED, pam.SSHD, *(pam.SUDO if newest.pam_sudo else ())]
     for service in services:
         if (layout.pam / service).exists() and not pam.present(layout, service):
             yield Finding(WARNING, str(layout.pam / service), "the agent's lines are missing")
     if layout.systemd.is_dir():
-        yield from _compared(layout.user_manager, unattended.unit(layout))
+        yield from _compared(layout.user_manager, unattended.unit(layout, alone))
     for hook, source in hooks.SOURCES.items():
         path = layout.hooks / hook
         if path.exists():

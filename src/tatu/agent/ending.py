@@ -14,7 +14,16 @@ from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 
-from tatu.agent import accounts, files, opening, processes, sessions, signatures, spool
+from tatu.agent import (
+    accounts,
+    files,
+    opening,
+    processes,
+    sessions,
+    signatures,
+    spool,
+    unattended,
+)
 from tatu.agent.doomed import Doomed, end, is_populated
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
@@ -42,7 +51,8 @@ def enforce(layout: Layout, state: State, now: datetime, krl: bytes | None = Non
     for session in records:
         if session.id in reasons and _had_root(layout, session, newest):
             reasons[session.id] += "; it had root, and may have left what nobody can find"
-    left = _end_sessions(records, reasons) + end_strays(layout)
+    alone = unattended.allowed(layout, newest)
+    left = _end_sessions(records, reasons) + end_strays(layout, alone)
     _tell_begun(layout, records)
     for session in records:
         if session.id in reasons:
@@ -163,12 +173,14 @@ def _uid(account: str) -> int | None:
         return None
 
 
-def end_strays(layout: Layout) -> list[Process]:
+def end_strays(layout: Layout, spared: Collection[str] = ()) -> list[Process]:
     """End what runs in managed accounts without a recorded session; return what could not be.
 
+    But for what runs in accounts that are spared.
     A login is without a record for a moment, so a stray is one that still is after a while.
     """
-    uids = {_uid(name) for name in accounts.of(layout).all()} - {None}
+    names = [name for name in accounts.of(layout).all() if name not in spared]
+    uids = {_uid(name) for name in names} - {None}
     first = _strays(layout, uids) if uids else frozenset()
     if not first:
         return []

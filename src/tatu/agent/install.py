@@ -53,11 +53,12 @@ def install(layout: Layout, store: Store, state: State, now: datetime) -> bool:
         raise
     # Who lost an account gets in no more before it is locked; who gains one, once all is there
     admit(layout, newest, now)
-    failures = accounts.of(layout).keep(newest.managed)
+    alone = unattended.allowed(layout, newest)
+    failures = accounts.of(layout).keep(newest.managed, alone)
     managed = accounts.of(layout).managed(newest.managed)
     sudo.ask_for_proof(layout, wanted=newest.pam_sudo)
     sudoers.keep(layout, managed, newest)
-    unattended.keep(layout)
+    unattended.keep(layout, alone)
     sessions.record_logins(layout)
     admit(layout, newest, now)
     if newest.break_glass:

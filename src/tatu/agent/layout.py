@@ -114,6 +114,11 @@ class Layout:
         return self.root / "etc/tatu-agent/upgrades"
 
     @property
+    def unattended(self) -> Path:
+        """Which accounts may run what nobody is there for, as this host's operator says (S16)."""
+        return self.root / "etc/tatu-agent/unattended"
+
+    @property
     def user_manager(self) -> Path:
         """Our part of the unit that would let managed accounts run without a login."""
         return self.root / "etc/systemd/system/user@.service.d/50-tatu.conf"
