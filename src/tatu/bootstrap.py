@@ -105,6 +105,13 @@ class Application:
             "inventory": self.inventory.check,
         }
 
+    def out_of_sight(self) -> tuple[str, ...]:
+        """Return the domains of a cloud whose instances cannot enrol: Tatu has no role there.
+
+        Raises `Unavailable`.
+        """
+        return self.identities.out_of_sight() if self.config.inventory_driver == "nova" else ()
+
     @property
     def needed(self) -> frozenset[str]:
         """The checks without which nothing can be served.

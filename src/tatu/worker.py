@@ -74,6 +74,7 @@ class Worker:
         self._lost = threading.Event()
         self._later = threading.Event()
         self._stopped = threading.Event()
+        self._out_of_sight: set[str] = set()
 
     def work(self, given: Sequence[str]) -> None:
         """Work until a signal says to stop."""
@@ -90,6 +91,7 @@ class Worker:
                     self._stopped,
                     reconcile.interval,
                 ),
+                ("look-around", self._look_around, self._stopped, reconcile.interval),
             )
         ]
         for thread in threads:
@@ -113,6 +115,13 @@ class Worker:
         revocation = self._application.revocation
         revocation.sweep()
         return revocation.due()
+
+    def _look_around(self) -> None:
+        """Tell, once, of each domain that came after Tatu was registered."""
+        for domain in self._application.out_of_sight():
+            if domain not in self._out_of_sight:
+                self._out_of_sight.add(domain)
+                LOG.warning("domain.out-of-sight", domain=domain)
 
     def _repeat(
         self,

@@ -4,6 +4,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
+import structlog
 
 from tatu.core.errors import Unavailable
 from tatu.worker import Worker
@@ -44,6 +45,18 @@ def test_what_was_swept_too_early_is_swept_again_when_it_is_due():
     due = Due(worker)
     worker._repeat("sweep", worker._sweep, due, PAUSE)
     assert due.seconds == 1
+
+
+def test_a_domain_in_which_nobody_can_enrol_is_told_once():
+    domains = [["new"], ["new", "newer"]]
+    worker = Worker(SimpleNamespace(out_of_sight=lambda: domains.pop(0)))
+    with structlog.testing.capture_logs() as told:
+        worker._look_around()
+        worker._look_around()
+    assert [(each["event"], each["domain"]) for each in told] == [
+        ("domain.out-of-sight", "new"),
+        ("domain.out-of-sight", "newer"),
+    ]
 
 
 @pytest.mark.parametrize(

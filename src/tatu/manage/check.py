@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from tatu.bootstrap import Application
 from tatu.config import Config
@@ -28,7 +29,7 @@ def _run(parsed: argparse.Namespace) -> int:
                 print(f"{name:<14} FAILED: {error}")
             else:
                 print(f"{name:<14} ok")
-        for warning in _warnings(config):
+        for warning in _warnings(application, config):
             print(f"warning: {warning}")
     return int(failed > 0)
 
@@ -53,7 +54,13 @@ def _check_audit(application: Application) -> None:
         raise Unavailable("checkpoints are signed for another deployment")
 
 
-def _warnings(config: Config) -> Iterator[str]:
+def _warnings(application: Application, config: Config) -> Iterator[str]:
     yield from config.warnings
+    with suppress(Unavailable):  # the check of the identities has said so
+        for domain in application.out_of_sight():
+            yield (
+                f"instances of the domain {domain!r} cannot enrol: run `tatu-manage openstack"
+                " register` again"
+            )
     if config.api_endpoint.startswith("http://"):
         yield "[DEFAULT] api_endpoint is http: fit for this machine only"

@@ -100,5 +100,12 @@ class IdentityProvider(Protocol):
         """
 
     @abstractmethod
+    def out_of_sight(self) -> tuple[str, ...]:
+        """Return the names of the domains whose instances Tatu's own user may not look at.
+
+        Raises `Unavailable`.
+        """
+
+    @abstractmethod
     def check(self) -> None:
         """Raise `Unavailable` with what is wrong when the source does not answer."""

@@ -11,7 +11,7 @@ from oslo_config import cfg
 
 from tatu import bootstrap, config
 from tatu.core.errors import Malformed, NotFound, Unauthenticated, Unavailable
-from tatu.core.identity import APPLICATION_CREDENTIAL, FEDERATION, MAX_ID, TRUST
+from tatu.core.identity import APPLICATION_CREDENTIAL, FEDERATION, MAX_ID, TRUST, Role
 from tatu.drivers import loading
 from tatu.drivers.identity import keystone as driver
 from tatu.drivers.identity import keystone_listings
@@ -652,3 +652,28 @@ def test_an_unchecked_certificate_is_warned_of(tmp_path, monkeypatch):
     assert told == []
     configured(tmp_path, SIGN_IN + "insecure = true\n")
     assert [facts["section"] for facts in told] == ["identity_keystone"]
+
+
+INVENTORY = Role(id="id-inventory", name="tatu-inventory")
+THERE = {"domain": {"id": "default"}, "OS-INHERIT:inherited_to": "projects"}
+
+
+@pytest.mark.parametrize(
+    ("role", "scope", "names"),
+    [
+        (INVENTORY.id, THERE, ()),
+        (INVENTORY.id, {"domain": {"id": "default"}}, ("Default",)),
+        (INVENTORY.id, {**THERE, "domain": {"id": "other"}}, ("Default",)),
+        (INVENTORY.id, {"system": {"all": True}}, ("Default",)),
+        ("id-member", THERE, ("Default",)),
+    ],
+)
+def test_a_domain_that_tatu_has_no_role_in_is_named(case, deployment, role, scope, names):
+    deployment.ledger.directory.create_role(INVENTORY, deployment.event())
+    case.keystone.own_grants = [{"role": {"id": role}, "scope": scope, "user": {"id": "tatu"}}]
+    assert case.provider.out_of_sight() == names
+
+
+def test_a_domain_that_is_disabled_is_missed_by_nobody(case):
+    case.keystone.domain_enabled = False
+    assert case.provider.out_of_sight() == ()

@@ -12,7 +12,7 @@ import structlog
 from keystoneauth1 import loading
 from oslo_config import cfg
 
-from tatu.core import losses
+from tatu.core import losses, own
 from tatu.core.errors import Malformed, NotFound, Unauthenticated
 from tatu.core.identity import APPLICATION_CREDENTIAL, LENT, TRUST, Identity, Role
 from tatu.drivers import openstack
@@ -139,6 +139,17 @@ class Keystone(IdentityProvider):
     ) -> Mapping[str, frozenset[Role]]:
         """Return who has which roles in a project; who is enabled, as of half a minute ago."""
         return self.listings.holders(project, since)
+
+    def out_of_sight(self) -> tuple[str, ...]:
+        """Return the domains that came after Tatu was registered: it has no role there."""
+        roles = {role.id for role in self.reader.roles() if role.name == own.INVENTORY_ROLE}
+        seen = {
+            grant.scope.domain.id
+            for grant in self.reader.own_grants()
+            if grant.role.id in roles and grant.scope.domain and grant.scope.inherited_to
+        }
+        domains = self.reader.domains()
+        return tuple(each.name for each in domains if each.enabled and each.id not in seen)
 
     def check(self) -> None:
         """Ask Keystone for its roles, with Tatu's own user."""

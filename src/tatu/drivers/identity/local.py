@@ -111,6 +111,10 @@ class Local(IdentityProvider):
         held = {user: self.directory.effective_roles(user, project) for user in users}
         return {user: roles for user, roles in held.items() if roles}
 
+    def out_of_sight(self) -> tuple[str, ...]:
+        """Return none: there are no domains."""
+        return ()
+
     def check(self) -> None:
         """Ask the directory something."""
         self.cut_offs.mark()
