@@ -41,7 +41,7 @@ transport_url = {transport_url}
 def lab(context: Context, name: str, tier: str = "identity") -> Iterator[Lab]:
     """Keep an OpenStack running inside of the block."""
     context.say(f"{name}: starting an OpenStack")
-    with Lab.start(context.folder / f"{name}-lab", tier, cached=True) as running:
+    with Lab.start(context.folder / f"{name}-lab", tier) as running:
         yield running
 
 

@@ -2,6 +2,7 @@
 
 import configparser
 import json
+import os
 import time
 from dataclasses import dataclass, field
 
@@ -21,10 +22,7 @@ from tests.openstack.clouds import Cloud
 from tests.openstack.deployment import deployed
 
 SOON = 2.0
-"""Seconds within which a loss is in the KRL."""
-
-CALLS = 20
-"""Calls of Keystone that may take as long instead, where the machine has too much else to do."""
+"""Seconds within which a loss is in the KRL; as often as much where many processes want the machine."""
 
 PATIENCE = 60.0
 
@@ -133,12 +131,6 @@ class World:
         while not all(map(self.revoked, certificates)):
             assert time.monotonic() - began < PATIENCE, [*map(self.revoked, certificates)]
             time.sleep(0.02)
-        return time.monotonic() - began
-
-    def one_call(self):
-        """The seconds that Keystone takes for a simple question now."""
-        began = time.monotonic()
-        self.cloud.get(f"/projects/{self.project}")
         return time.monotonic() - began
 
     def events(self, action):
@@ -322,7 +314,7 @@ def test_who_loses_what_it_took_has_no_certificate_soon_and_nobody_else_is_hit(w
     lose()
     took = world.wait(*doomed)
     assert not any(map(world.revoked, world.kept))
-    assert took < max(SOON, CALLS * world.one_call())
+    assert took < SOON * max(1, os.getloadavg()[0])
 
 
 def fence(w):

@@ -24,7 +24,7 @@ SERVICES = {
 }
 
 
-def service(site, processes, *, notification_format, token_expiration, cached):
+def service(site, processes, *, notification_format, token_expiration):
     """Return Keystone, with all service accounts made."""
     home = site.folder / "keystone"
     home.mkdir()
@@ -46,8 +46,8 @@ def service(site, processes, *, notification_format, token_expiration, cached):
         "fernet_receipts": {"key_repository": home / "fernet"},
         "credential": {"key_repository": home / "credential"},
         "identity": {"password_hash_rounds": 4},
-        # A request looks each thing up once, and the next one anew: what is revoked is refused at once.
-        "cache": {"enabled": True, "backend": f"dogpile.cache.{'memory' if cached else 'null'}"},
+        # As those of operators it keeps what it looked up from one request to the next; it is one process.
+        "cache": {"enabled": True, "backend": "dogpile.cache.memory"},
     }
     file = conf.write(home / "keystone.conf", settings)
     environment = {"OS_KEYSTONE_CONFIG_FILES": str(file), "OS_KEYSTONE_CONFIG_DIR": str(home)}

@@ -42,21 +42,17 @@ class Lab(Site):
         *,
         notification_format="basic",
         token_expiration=3600,
-        cached=False,
         vendordata=_NO_VENDORDATA,
         say=_silent,
     ):
         """Keep a lab in a folder of its own for as long as the block lasts; nothing of it remains.
 
-        `say` is told each step with its seconds; token_expiration is in seconds; `cached` lets Keystone keep what it
-        looked up from one request to the next, which makes it nine times faster.
+        `say` is told each step with its seconds; token_expiration is in seconds.
         """
         lab = cls(folder, vendordata, say)
         try:
             lab._start_identity(
-                notification_format=notification_format,
-                token_expiration=token_expiration,
-                cached=cached,
+                notification_format=notification_format, token_expiration=token_expiration
             )
             lab.extend(tier)
             yield lab
