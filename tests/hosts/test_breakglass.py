@@ -11,17 +11,8 @@ from tatu.core.statement import BreakGlass, Freshness, FreshnessPolicy
 from tatu.manage.main import main
 from tests.hosts.obeying import Obeying
 from tests.lab.hosts.fleet import GATEWAY
-from tests.lab.hosts.tatu import Tatu
 
 MAX_AGE = 600
-
-
-@pytest.fixture(scope="module")
-def offline(tmp_path_factory):
-    """An offline key, of which the API's machines have the public half."""
-    path = tmp_path_factory.mktemp("safe") / "offline"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
-    return path
 
 
 def said(offline, left=MAX_AGE):
@@ -130,26 +121,21 @@ def test_break_glass_that_is_no_longer_stated_opens_nothing(obeying, offline, em
     assert obeying.login("breakglass", emergency, "true").returncode == 0
 
 
-def test_every_use_is_an_alarm(fleet, offline, certify, tmp_path):
-    more = f"[statement]\nbreak_glass_authorities = {offline}.pub\n"
-    with Tatu.start(fleet, tmp_path, more) as tatu:
-        project = tatu.project()
-        host = fleet.host("alarmed")
-        project.enrol(host)
-        host.run(["systemd-run", "--unit=obeying", "tatu-agent", "run"])
-        bob = project.person("bob", "member")
-        bob.certify()
-        key = bob.state / "id_ed25519"
-        key.with_name("id_ed25519-cert.pub").write_text(certify(key))
-        login = bob.ssh(host, "breakglass", "id", "-un")
-        assert login.stdout == "breakglass\n", login.stderr
+def test_every_use_is_an_alarm(boot, tatu, project, certify):
+    host = boot("alarmed")
+    project.enrol(host)
+    host.start_loop()
+    bob = project.person("bob", "member")
+    bob.certify()
+    key = bob.state / "id_ed25519"
+    key.with_name("id_ed25519-cert.pub").write_text(certify(key))
+    login = bob.ssh(host, "breakglass", "id", "-un")
+    assert login.stdout == "breakglass\n", login.stderr
 
-        def told():
-            listed = project.admin.json("login", "list", "--host", host.name)
-            return [
-                (each["account"], each["alarm"]) for each in listed if each["kind"] == "accepted"
-            ]
+    def told():
+        listed = project.admin.json("login", "list", "--host", host.name, "--kind", "accepted")
+        return [(each["account"], each["alarm"]) for each in listed]
 
-        host.wait_until(told, "nobody was told of the login", 60)
-        assert told() == [("breakglass", "break-glass")]
-        assert '"action":"login.break-glass"' in tatu.manage("audit", "export", "-")
+    host.wait_until(told, "nobody was told of the login", 60)
+    assert told() == [("breakglass", "break-glass")]
+    assert '"action":"login.break-glass"' in tatu.manage("audit", "export", "-")

@@ -14,6 +14,7 @@ import pytest
 
 from tests.e2e.cli_lab import TATU
 from tests.lab.hosts.tatu import Tatu
+from tests.lab.server import wait_until
 
 NOT_OURS = "SSH_AUTH_SOCK is not the agent of this login"
 PARTS = ("/usr/lib/tatu-agent/sudo", "/usr/local/sbin/tatu-agent", "/var/lib/tatu-agent")
@@ -24,6 +25,19 @@ DAMAGES = (
     "rm /var/lib/tatu-agent/krl-*",
     "for list in /var/lib/tatu-agent/krl-*; do : >$list; done",
 )
+REFRESH = """
+import sys; sys.path.insert(0, "/usr/local/sbin/tatu-agent")
+from datetime import datetime, timezone
+from pathlib import Path
+from tatu.agent.layout import Layout
+from tatu.agent.state import Store
+from tatu.agent.sync import refresh
+root = Path("/")
+layout = Layout(root, root / "etc/ssh/sshd_config", "/usr/sbin/sshd", "tatu", "")
+refresh(layout, Store(layout.state), lambda: datetime.now(timezone.utc))
+"""
+"""What a round of the agent begins with; sessions end a moment later."""
+
 PATIENCE = 12
 """Seconds that sudo may take at most when an agent hangs, and a little for a busy machine."""
 
@@ -300,3 +314,30 @@ def test_whatever_is_missing_or_damaged_nobody_becomes_root(bob, host):
             host.run(["tar", "-xf", "/kept.tar", "-P"])
             assert "uid=0" not in "".join(said), damage
             assert run("sudo id -un") == ["root"]
+
+
+def test_sudo_ends_in_open_sessions_with_their_certificates_and_tatu_is_told(project, bob, host):
+    serial = bob.certify()["serial"]
+    with logged_in(bob, host, tatu=True) as run:
+        assert run("sudo id -un") == ["root"]
+        bob.run("usercert", "revoke", serial, "--reason", "test")
+        host.run(["python3", "-c", REFRESH])
+        refused(run("sudo id"), "the certificate of this login is revoked")
+
+    def told():
+        listed = project.admin.json("login", "list", "--serial", serial)
+        return {(each["kind"], each["user_name"], each["alarm"]) for each in listed}
+
+    host.start_loop()
+    kinds = ("accepted", "sudo-accepted", "sudo-refused", "ended")
+    wait_until(lambda: told() >= {(kind, bob.name, "") for kind in kinds})
+    assert {alarm for _, _, alarm in told()} == {""}
+
+    serial, roots = bob.certify()["serial"], host.root / "tmp/roots"
+    with logged_in(bob, host, tatu=True) as run:
+        run("(while sudo true; do echo root >>/tmp/roots; done) >/dev/null &")
+        host.wait_until(roots.exists, "sudo does not work")
+        revoke = ("usercert", "revoke", serial, "--reason", "test", "--wait")
+        done = project.admin.run(*revoke)
+        assert "refused on 1/1 hosts" in done.stdout + done.stderr
+        assert host.run(["pgrep", "-u", "admin"], check=False).stdout == ""

@@ -6,6 +6,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.lab.hosts.network import METADATA
 
+_EC2 = "/latest/meta-data/"
+"""What Nova serves too: where it is missing cloud-init asks again and again for half a minute."""
+
 
 @contextlib.contextmanager
 def metadata(fleet, address=METADATA, port=80):
@@ -18,10 +21,12 @@ def metadata(fleet, address=METADATA, port=80):
             asked.append((who, self.path))
             drives = [host.drive for host in fleet.hosts.values() if host.address == who]
             file = drives[0] / self.path.lstrip("/") if drives and drives[0] else None
-            if file is None or ".." in file.parts or not file.exists():
+            if self.path == _EC2:
+                body = b""
+            elif file is None or ".." in file.parts or not file.exists():
                 self.send_error(404)
                 return
-            if file.is_dir():
+            elif file.is_dir():
                 body = "\n".join(sorted(each.name for each in file.iterdir())).encode()
             else:
                 body = file.read_bytes()

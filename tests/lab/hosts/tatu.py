@@ -1,6 +1,7 @@
 """Tatu on the switch of a fleet: its real programs, over TLS, and people who use them from there."""
 
 import contextlib
+import dataclasses
 import functools
 import json
 import os
@@ -13,7 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tatu import agentfile
+from tatu.bootstrap import open_ledger
+from tatu.config import load
 from tatu.core import own
+from tatu.core.authority import Purpose
+from tatu.core.certificate import Certificate
+from tatu.drivers.keystore import kek
+from tatu.drivers.keystore.local import Local
 from tests.e2e import cli_lab
 from tests.e2e.cli_lab import make_key
 from tests.fakes.tls import make_certificate
@@ -115,6 +122,10 @@ class Tatu:
         )
         assert done.returncode == 0, (words, done.stdout, done.stderr)
         return done.stdout
+
+    def open_ledger(self):
+        """Open what it keeps, beside it."""
+        return open_ledger(load(["--config-file", str(self._config)]))
 
     def serve(self):
         """Start it, and wait until it is ready."""
@@ -247,6 +258,17 @@ class Project:
         for role in roles:
             self.admin.run("role", "add", "--user", name, "--project", self.name, role)
         return Person(self, name, key)
+
+    def forged(self, certificate, **changes):
+        """Return a certificate's line with other contents, as whoever stole the authority's key signs it."""
+        with contextlib.closing(self.tatu.open_ledger()) as ledger:
+            kek_file = self.tatu.folder / "kek"
+            keys = Local(
+                secrets=ledger.secrets, keks=kek.from_file(kek_file), randomness=os.urandom
+            )
+            stolen = keys.signer(ledger.authorities.get(self.id).active(Purpose.USER).reference)
+            contents = dataclasses.replace(Certificate.parse(certificate).contents, **changes)
+            return stolen.sign_certificate(contents).line
 
     @contextlib.contextmanager
     def session(self, command):
