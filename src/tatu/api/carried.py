@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from tatu.api import shapes
 from tatu.api.hostschemas import CarriedQuery, CarriedRequest, CarriedShown
 from tatu.api.operation import Call, operation
 from tatu.core import carried
@@ -52,8 +53,10 @@ def carry(call: Call, query: CarriedQuery) -> CarriedShown:
 def _asked(text: str) -> CarriedRequest:
     try:
         return _DECODER.decode(carried.unfolded(text))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Malformed(f"request: {error}") from None
+    except UnicodeDecodeError:
+        raise Malformed("request: it is not UTF-8") from None
+    except msgspec.DecodeError as error:
+        raise Malformed(f"request: {shapes.told(error)}") from None
     except RecursionError:
         raise Malformed("request: it nests too deep") from None
 

@@ -18,7 +18,7 @@ import msgspec
 from falcon import Request, Response
 
 from tatu import ports
-from tatu.api import hostauthentication, idempotency, limits
+from tatu.api import hostauthentication, idempotency, limits, shapes
 from tatu.api.operation import Call, NoQuery, Operation, Shared
 from tatu.api.parts import Parts
 from tatu.api.problems import LengthRequired, TooLarge, UnsupportedMediaType
@@ -201,7 +201,7 @@ def _query(req: Request, kind: type[msgspec.Struct]) -> Any:
     try:
         return msgspec.convert(req.params, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise Malformed(f"query: {error}") from None
+        raise Malformed(f"query: {shapes.told(error)}") from None
 
 
 def _body(
@@ -218,6 +218,6 @@ def _body(
     except UnicodeDecodeError:
         raise Malformed("body: it is not UTF-8") from None
     except msgspec.DecodeError as error:  # its subclass ValidationError names the path
-        raise Malformed(f"body: {error}") from None
+        raise Malformed(f"body: {shapes.told(error)}") from None
     except RecursionError:
         raise Malformed("body: it nests too deep") from None

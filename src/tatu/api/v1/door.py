@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from falcon import Request, Response
 
-from tatu.api import limits, problems
+from tatu.api import limits, problems, shapes
 from tatu.api.endpoint import NO_FACTS, authorize, facts_of, path_of, read_body
 from tatu.api.operation import Call, Operation, Shared
 from tatu.api.problems import TooLarge
@@ -120,7 +120,7 @@ def _decoded(body: bytes, decoder: "msgspec.json.Decoder[Any]") -> Any:
         if missing := _MISSING.search(str(error)):
             name = missing.group(1)
             raise Refused(400, f"'{name}'", f"the body has no {name!r}") from None
-        raise Refused(400, "Bad request", str(error)) from None
+        raise Refused(400, "Bad request", shapes.told(error)) from None
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         raise Refused(400, "Bad request", "the body is not JSON") from None
 
