@@ -39,17 +39,17 @@ test: ## all that CI runs
 	$(MAKE) --no-print-directory --keep-going --jobs=$(JOBS) --output-sync=target test-openstack test-hosts
 
 .PHONY: test-openstack test-hosts
-# each has one process, and waits for others: `make test` has both at the same time
+# both wait for others: `make test` has them at the same time; each process of the second has a network of its own
 test-openstack:
 	$(PYTEST) -n 0 -m "openstack and not matrix and not soak"
 
 test-hosts:
-	$(PYTEST) -n 0 -m "not matrix and not soak" tests/hosts
+	$(PYTEST) -n $(JOBS) --dist loadfile -m "not matrix and not soak" tests/hosts
 
 .PHONY: e2e
 e2e: ## the heavier places: each version of OpenSSH, a virtual machine, outages and DNS in OpenStack, more of what is slow
 	@tools/setup.sh sshd databases hosts qemu openstack dns
-	for image in bookworm trixie backports; do $(PYTEST) -n 0 -m "not matrix and not soak" --image $$image tests/hosts || exit 1; done
+	for image in bookworm trixie backports; do $(PYTEST) -n $(JOBS) --dist loadfile -m "not matrix and not soak" --image $$image tests/hosts || exit 1; done
 	$(PYTEST) -n 0 -m matrix tests/hosts
 	$(PYTEST) -n 0 -m "openstack and matrix"
 	$(PYTEST) -n $(JOBS) --dist worksteal -m "slow and matrix and not openstack and not hosts"
