@@ -151,3 +151,16 @@ def test_a_command_is_found_by_its_whole_name_alone(words):
     except ValueError:
         name = None
     assert name == ("ssh" if words == "ssh r" else None)
+
+
+@pytest.mark.parametrize("program", [None, "", "/nowhere/askpass", "no-such-askpass"])
+def test_to_confirm_sudo_there_must_be_who_asks_before_anything_is_done(program, monkeypatch):
+    from tatu.cli.ssh import Ssh  # noqa: PLC0415 -- as above
+
+    monkeypatch.delenv("SSH_ASKPASS", raising=False)
+    if program is not None:
+        monkeypatch.setenv("SSH_ASKPASS", program)
+    command = Ssh.__new__(Ssh)  # without a connection: nobody may be asked
+    options = SimpleNamespace(confirm_sudo=True, target="admin@db", arguments=[])
+    with pytest.raises(NotFound, match="SSH_ASKPASS"):
+        command.take_action(options)

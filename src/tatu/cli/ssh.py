@@ -24,8 +24,10 @@ class Ssh(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Refresh what is due, and become ssh."""
-        from tatu.client import ready, refresh  # noqa: PLC0415 -- help loads no HTTP
+        from tatu.client import forwarding, ready, refresh  # noqa: PLC0415 -- help loads no HTTP
 
+        if parsed_args.confirm_sudo:
+            forwarding.check_asking()  # before anything is asked of anybody, or done
         connection = self.connection
         host = parsed_args.target.rpartition("@")[2].lower()
         prepared = refresh.refresh(connection, host)

@@ -5,6 +5,7 @@ What the agent itself needs is loaded by its own process, while ssh is on its wa
 
 import os
 import re
+import shutil
 import socket
 from pathlib import Path
 
@@ -34,6 +35,20 @@ def options(
     ]
 
 
+def check_asking() -> None:
+    """Raise `NotFound` unless there is a program that can ask whoever is here.
+
+    At the terminal nobody is asked: the host writes there as well, and what is typed goes to it.
+    """
+    program = os.environ.get("SSH_ASKPASS", "")
+    if shutil.which(program) is None:
+        named = f"{program!r}, which is no program" if program else "none"
+        raise NotFound(
+            f"--confirm-sudo asks by the program that SSH_ASKPASS names: it names {named};"
+            " install one that opens a window, as ssh-askpass, and name it"
+        )
+
+
 def _answers(path: str) -> bool:
     with socket.socket(socket.AF_UNIX) as tried:
         tried.settimeout(_PATIENCE)
@@ -46,8 +61,8 @@ def _answers(path: str) -> bool:
 
 def _open(folder: str, host: str, *, confirm: bool) -> str:
     """Have a process of its own answer for as long as this one, or what it becomes, is there."""
-    if confirm and not os.environ.get("SSH_ASKPASS"):
-        raise NotFound("--confirm-sudo asks by the program that SSH_ASKPASS names: it names none")
+    if confirm:
+        check_asking()
     certificate = (Path(folder) / "id_ed25519-cert.pub").read_text()
     base = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
     if not _PLAIN.fullmatch(str(base)) or not base.is_dir():
