@@ -140,7 +140,8 @@ class Worker:
             except Exception:  # a mistake in one round must not be the end of all that follow
                 LOG.exception(name)
             due.wait(wait.total_seconds())
-            due.clear()
+            if not self._stopping:  # others may wait for the same word
+                due.clear()
 
 
 def _check(checks: Mapping[str, Callable[[], None]]) -> int:

@@ -1,5 +1,6 @@
 """How often the worker does what it repeats."""
 
+import threading
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -24,6 +25,17 @@ class Due:
 
     def clear(self):
         pass
+
+
+def test_the_word_to_stop_reaches_whoever_waits_for_it_next():
+    worker, stopped = Worker(None), threading.Event()
+
+    def act():
+        worker._stopping = True
+        stopped.set()
+
+    worker._repeat("test", act, stopped, PAUSE)
+    assert stopped.is_set()
 
 
 class Swept:
