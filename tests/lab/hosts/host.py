@@ -120,10 +120,9 @@ class Host(Machine):
         return int(json.loads(lines[0])["__REALTIME_TIMESTAMP"]) / 1e6 if lines else None
 
     def enrolled_at(self):
-        """Return when its agent said that it enrolled, in seconds, or None."""
+        """Return when it was: by the script that sets the agent up, or later by the service; or None."""
         if not (self.root / "var/lib/tatu-agent/loaded").exists():
-            return None  # a file is asked for less than the journal, by whoever waits
-        """Return when it was: by the script that sets the agent up, or later by the service."""
+            return None  # a file costs who waits less than the journal
         units = ("cloud-final", "tatu-agent")
         return next(filter(None, (self.said_at(unit, "enrolled as") for unit in units)), None)
 
