@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tatu.agent import accounts, http, main, sshd
+from tatu.agent import accounts, http, main, place, sshd, sudoers, unattended
 from tatu.agent.errors import AgentError
 from tatu.core.certificate import CertificateType
 from tatu.core.statement import Freshness, FreshnessPolicy
@@ -601,3 +601,39 @@ def test_a_link_in_place_of_a_file_is_replaced_and_not_followed(enrolled, tatu, 
     assert enrolled.sync() == 1
     assert str(ACCOUNT) in capsys.readouterr().err
     assert victim.read_text() == "mine\n"
+
+
+KINDS = """
+etc/pam.d/cron etc/pam.d/sshd etc/pam.d/sudo etc/ssh/auth_principals/ACCOUNT etc/ssh/sshd_config
+etc/ssh/sshd_config.d/00-tatu.conf etc/ssh/tatu/revoked.krl etc/ssh/tatu/ssh_host_ecdsa_key-cert.pub
+etc/ssh/tatu/ssh_host_ed25519_key-cert.pub etc/ssh/tatu/user_authorities.pub etc/sudoers.d/tatu
+etc/systemd/system/user@.service.d/50-tatu.conf usr/lib/tatu-agent/session usr/lib/tatu-agent/sudo
+"""
+
+
+def test_whatever_others_read_has_the_context_that_the_policy_wants(host, tatu, monkeypatch):
+    """A stand-in for restorecon says what would be labelled: files, and the folders made for them."""
+    for folder in ("sys/fs/selinux", "run/systemd/system", "etc/sudoers.d"):
+        (host.root / folder).mkdir(parents=True)
+    (host.root / "sys/fs/selinux/enforce").touch()
+    host.config.write_text(host.config.read_text().partition("\n")[2])  # includes nothing
+    labelled = set()
+
+    def run(words):
+        assert words[0] == "restorecon"
+        assert all(Path(path).exists() for path in words[1:])
+        labelled.update(words[1:])
+
+    monkeypatch.setattr(place, "run", run)
+    for others in (unattended, sudoers):  # systemctl, visudo
+        monkeypatch.setattr(others, "run", lambda *_, **__: b"")
+    before = {path for path in host.root.rglob("*") if path.is_dir()}
+    tatu.publish(accounts={ACCOUNT: ("admin",)}, sudo=(ACCOUNT,), pam_sudo=True)
+    assert host.enrol(tatu.token) == 0
+    found = {path.removeprefix(f"{host.root}/") for path in labelled}
+    assert set(KINDS.replace("ACCOUNT", ACCOUNT).split()) <= found
+    made = {path for path in host.root.rglob("*") if path.is_dir()} - before
+    own = [host.state, host.root / "run/tatu-agent"]  # nobody else's, below folders that are there
+    above = {parent for path in own for parent in path.parents}
+    others = {path for path in made - above if not {path, *path.parents} & set(own)}
+    assert others <= set(map(Path, labelled))

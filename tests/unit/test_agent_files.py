@@ -47,6 +47,34 @@ def test_a_write_that_fails_keeps_the_old_file_whole(call, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_file_has_the_context_of_the_one_it_replaces_before_it_takes_its_place(
+    tmp_path, monkeypatch
+):
+    path, done = tmp_path / "krl", []
+    rename = os.rename
+
+    def noted(*given, **named):
+        done.append("renamed")
+        rename(*given, **named)
+
+    monkeypatch.setattr(os, "rename", noted)
+    monkeypatch.setattr(os, "getxattr", lambda of, name, **_: f"{name} of {of.name}".encode())
+    monkeypatch.setattr(os, "setxattr", lambda file, name, value: done.append((name, value)))
+    files.write(path, b"new", 0o644)
+    assert done == [("security.selinux", b"security.selinux of krl"), "renamed"]
+
+
+@pytest.mark.parametrize("call", ["getxattr", "setxattr"])
+def test_where_no_context_can_be_kept_a_file_is_written_all_the_same(call, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "getxattr", lambda *_, **__: b"a context")
+    monkeypatch.setattr(os, call, fail)
+    files.write(tmp_path / "krl", b"new", 0o644)
+    assert (tmp_path / "krl").read_bytes() == b"new"
+
+
 def test_a_link_is_not_followed(tmp_path):
     victim, link = tmp_path / "victim", tmp_path / "link"
     victim.write_bytes(b"mine")

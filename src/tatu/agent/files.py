@@ -14,6 +14,8 @@ from pathlib import Path
 
 from tatu.agent.errors import AgentError, Unwritten
 
+_CONTEXT = "security.selinux"
+
 
 def folder(path: Path, mode: int) -> None:
     """Make a folder, and those above it, unless they are there; raises OSError.
@@ -69,6 +71,7 @@ def write(path: Path, data: bytes, mode: int) -> None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             try:
                 with os.fdopen(os.open(beside, flags, 0o600, dir_fd=parent), "wb") as file:
+                    _keep_context(path, file.fileno())
                     file.write(data)
                     file.flush()
                     os.fchmod(file.fileno(), mode)
@@ -80,6 +83,16 @@ def write(path: Path, data: bytes, mode: int) -> None:
             os.fsync(parent)
     except OSError as error:
         raise Unwritten(f"cannot write {path}: {error.strerror}") from error
+
+
+def _keep_context(path: Path, new: int) -> None:
+    """Give what replaces a file its SELinux context, which a rename would change.
+
+    `place` sets what the policy wants; between the two sshd could not read the file.
+    """
+    with suppress(OSError):  # there is no such file, or no SELinux
+        context = os.getxattr(path, _CONTEXT, follow_symlinks=False)
+        os.setxattr(new, _CONTEXT, context)
 
 
 def remove(path: Path) -> None:
