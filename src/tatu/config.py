@@ -104,6 +104,13 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
             help="Hosts that watch at once; others are turned away, and poll.",
         ),
         cfg.IntOpt(
+            "told_per_second",
+            default=500,
+            min=1,
+            help="Hosts that are told of news in a second, beyond as many that are told at once:"
+            " as many as the API can answer.",
+        ),
+        cfg.IntOpt(
             "hold",
             default=55,
             min=1,
@@ -393,6 +400,7 @@ class Watch:
     bind_host: str
     bind_port: int
     max_connections: int
+    told_per_second: int
     hold: timedelta
 
 
@@ -683,6 +691,7 @@ def _watch(section: cfg.ConfigOpts.GroupAttr, api_endpoint: str) -> Watch:
         bind_host=section.bind_host,
         bind_port=section.bind_port,
         max_connections=section.max_connections,
+        told_per_second=section.told_per_second,
         hold=timedelta(seconds=section.hold),
     )
 

@@ -41,7 +41,8 @@ class Feed:
     """Hands versions of the ledger to those who wait, and has built what nobody built yet.
 
     `versions` and `build` block, and are called in threads of the feed's own. `build` is given an
-    authority and the version that there is; whether it built another, the next look shows.
+    authority and the version that there is; whether it built another, the next look shows. Of news
+    `per_second` are told at once, and then so many a second: all of them ask the API for it.
     """
 
     def __init__(
@@ -50,12 +51,14 @@ class Feed:
         versions: Callable[[Sequence[str]], Mapping[str, NewestVersion]],
         build: Callable[[str, int], None],
         most: int,
+        per_second: int,
         pause: float = _PAUSE,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self._versions = versions
         self._build = build
         self.most = most
+        self._per_second = per_second
         self.waiting = 0
         self.failing = False
         self._pause = pause
@@ -126,9 +129,10 @@ class Feed:
         if before is not None and before.published == newest.published:
             return
         watched.rest = watched.again = 0.0
-        for news, after in watched.waiting.items():
-            if newest.version > after and not news.done():
-                news.set_result(newest.version)
+        behind = [news for news, after in watched.waiting.items() if newest.version > after]
+        for place, news in enumerate(behind):
+            seconds = max(0.0, place / self._per_second - 1)
+            asyncio.get_running_loop().call_later(seconds, _set, news, newest.version)
 
     def _have_built(self, authority: str, watched: _Watched, version: int) -> None:
         if watched.building or self._ticks() < watched.again:
@@ -156,3 +160,8 @@ class Feed:
             watched.building = False
             self._forget(authority, watched)
         await self._hear()
+
+
+def _set(news: asyncio.Future[int], version: int) -> None:
+    if not news.done():
+        news.set_result(version)

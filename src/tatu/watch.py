@@ -105,6 +105,7 @@ def create_app(config: Config, arguments: Sequence[str]) -> falcon.asgi.App[Any,
         versions=ledger.publications.versions,
         build=Statements(url=config.watch.api).ask,
         most=config.watch.max_connections,
+        per_second=config.watch.told_per_second,
     )
     app: falcon.asgi.App[Any, Any] = falcon.asgi.App(
         middleware=[_Life(feed, ledger.close, arguments)]

@@ -56,12 +56,17 @@ def ledger():
     return Ledger()
 
 
-def run(ledger, story, *, most=100, ticks=time.monotonic):
+def run(ledger, story, *, most=100, per_second=100, ticks=time.monotonic):
     """Tell a story over a feed that follows the ledger."""
 
     async def told():
         feed = Feed(
-            versions=ledger.versions, build=ledger.build, most=most, pause=0.01, ticks=ticks
+            versions=ledger.versions,
+            build=ledger.build,
+            most=most,
+            per_second=per_second,
+            pause=0.01,
+            ticks=ticks,
         )
         following = asyncio.create_task(feed.follow())
         try:
@@ -101,6 +106,20 @@ def test_a_revocation_is_built_once_and_told_to_all_who_wait(ledger):
 
     assert run(ledger, story) == [8] * 50
     assert ledger.built == ["blue"]
+
+
+def test_a_large_fleet_is_told_in_turn(ledger):
+    async def story(feed):
+        waiting = [asyncio.create_task(feed.newer("blue", 7, SOON)) for _ in range(60)]
+        await until(lambda: feed.waiting == 60)
+        ledger.publish("blue", version=8, revision=4)
+        await until(lambda: feed.waiting < 60)
+        left = feed.waiting
+        for task in waiting:
+            task.cancel()
+        return left
+
+    assert run(ledger, story, per_second=1) > 0
 
 
 def test_a_statement_that_was_only_signed_anew_wakes_nobody_but_is_told_to_who_comes(ledger):
