@@ -204,9 +204,7 @@ def _query(req: Request, kind: type[msgspec.Struct]) -> Any:
         raise Malformed(f"query: {shapes.told(error)}") from None
 
 
-def _body(
-    req: Request, body: bytes, decoder: msgspec.json.Decoder[Any] | None
-) -> dict[str, Any]:
+def _body(req: Request, body: bytes, decoder: msgspec.json.Decoder[Any] | None) -> dict[str, Any]:
     """Return the body as the argument that it is, where there is one."""
     if decoder is None:
         return {}

@@ -17,6 +17,7 @@ SHARED = {
     "block list": "block:BlockList",
     "ca create": "ca:CaCreate",
     "ca list": "ca:CaList",
+    "ca set": "ca:CaSet",
     "ca show": "ca:CaShow",
     "host delete": "host:HostDelete",
     "host list": "host:HostList",

@@ -76,6 +76,23 @@ class _Connected:
         """Return the id of the project that `add_scope` let name, or None for all."""
         return None if args.all_projects else self.project_id(args.project)
 
+    def checked(self, found: Sequence[object], args: argparse.Namespace) -> Sequence[object]:
+        """Return what was found of a project, and of a `host` if one was named.
+
+        Nothing is found of what is not there either: then it raises `NotFound`.
+        """
+        if found or args.all_projects:
+            return found
+        project, host = self.project_id(args.project), getattr(args, "host", None)
+        if args.project and not self.connection.find("projects", args.project):
+            try:
+                self.api.authority(project)
+            except NotFound as error:
+                raise NotFound(f"there is no project with id or name {args.project!r}") from error
+        if host is not None:
+            self.api.host(project, host)
+        return found
+
     def user_id(self, user: str) -> str:
         """Return the id of a user who was named by id or name; raises `NotFound`.
 

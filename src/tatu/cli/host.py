@@ -41,7 +41,7 @@ class HostList(Lister):
         wanted = self.scope(parsed_args)
         if wanted is None:
             return table((*_COLUMNS, "authority"), self.api.hosts())
-        return table(_COLUMNS, self.api.hosts(wanted))
+        return table(_COLUMNS, self.checked(self.api.hosts(wanted), parsed_args))
 
 
 class _OneHost:

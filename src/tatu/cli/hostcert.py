@@ -20,7 +20,8 @@ class HostcertList(Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Ask the server."""
         asked = filters(parsed_args, authority=self.scope(parsed_args), host=parsed_args.host)
-        return table(COLUMNS, self.api.certificates("host", asked))
+        found = self.api.certificates("host", asked)
+        return table(COLUMNS, self.checked(found, parsed_args))
 
 
 class HostcertCreate(Lister):

@@ -58,7 +58,8 @@ class LoginList(Lister):
         found = self.api.logins(
             {name: str(value) for name, value in asked.items() if value is not None}
         )
-        return table(_COLUMNS if authority else (*_COLUMNS, "authority"), found)
+        columns = _COLUMNS if authority else (*_COLUMNS, "authority")
+        return table(columns, self.checked(found, parsed_args))
 
 
 def _time(text: str) -> str:

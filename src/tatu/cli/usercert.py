@@ -112,7 +112,8 @@ class UsercertList(Lister):
             authority=self.scope(parsed_args),
             subject=None if user is None else self.user_id(user),
         )
-        return table(COLUMNS, self.api.certificates("user", asked))
+        found = self.api.certificates("user", asked)
+        return table(COLUMNS, self.checked(found, parsed_args))
 
 
 class UsercertShow(ShowCertificate):

@@ -52,6 +52,13 @@ class Api:
         body = {} if project is None else {"project": project}
         return http.ask(self.adapter, "POST", _path("authorities"), resources.Authority, body=body)
 
+    def change_authority(
+        self, authority: str, changes: Mapping[str, object]
+    ) -> resources.Authority:
+        """Change the limits of an authority that are named."""
+        path, body = _path("authorities", authority), {"profile": dict(changes)}
+        return http.ask(self.adapter, "PATCH", path, resources.Authority, body=body)
+
     def public_keys(self, authority: str) -> resources.PublicKeys:
         """Return an authority's public keys; needs no token."""
         path = _path("authorities", authority, "public-keys")
