@@ -1,10 +1,11 @@
-"""Neutron's API with routers, so that floating IPs can be had; no agents, so that no packet flows."""
+"""Neutron's API with routers, so that floating IPs can be had; of agents the metadata's alone, so that no packet flows."""
 
 import json
 import shutil
+import subprocess
 
-from tests.lab.openstack import conf
-from tests.lab.openstack.process import wsgi
+from tests.lab.openstack import conf, rabbitmq
+from tests.lab.openstack.process import Service, wsgi
 from tests.lab.openstack.site import POLICIES, REGION
 from tests.lab.openstack.venv import VENV, program
 
@@ -45,6 +46,8 @@ def service(site, processes):
             "send_events_interval": 1,
             "host": "localhost",
             "dhcp_agent_notification": False,
+            "rpc_workers": 1,
+            "rpc_state_report_workers": 0,
         },
         "oslo_messaging_notifications": conf.NOTIFY,
         "database": {"connection": site.database("neutron")},
@@ -80,3 +83,60 @@ def sync(site, processes):
     files = ["--config-file", home / "neutron.conf", "--config-file", home / "ml2_conf.ini"]
     command = [program("neutron-db-manage"), *files, "upgrade", "heads"]
     processes.run("neutron-db-manage", command)
+
+
+_PROXY = """\
+import sys
+from oslo_config import cfg
+from neutron.agent.metadata import driver
+from neutron.conf.agent.metadata import config as known
+from oslo_log import log
+
+log.register_options(cfg.CONF)
+cfg.CONF([])
+known.register_meta_conf_opts(known.METADATA_RATE_LIMITING_OPTS, group=known.RATE_LIMITING_GROUP)
+known.register_meta_conf_opts(known.METADATA_HAPROXY_OPTS, group=known.HAPROXY_GROUP)
+network, socket, address, folder = sys.argv[1:]
+print(driver.HaproxyConfigurator(
+    network, None, socket, address, 80, "0", "0", folder, f"{folder}/proxy.pid",
+    cfg.CONF.metadata_rate_limiting, cfg.CONF.metadata_haproxy,
+).haproxy_cfg)
+"""
+
+
+def metadata_services(site, processes, port):
+    """Return what brings instances to the metadata service at that port: Neutron's agent, and the server that it asks."""
+    home = site.folder / "neutron"
+    settings = {
+        "DEFAULT": {
+            "nova_metadata_host": "127.0.0.1",
+            "nova_metadata_port": port,
+            "metadata_proxy_shared_secret": site.metadata_secret,
+            "metadata_proxy_socket": metadata_socket(site),
+        }
+    }
+    conf.write(home / "metadata_agent.ini", settings)
+
+    def service(name, file, ready):
+        command = [program(name), "--config-file", home / "neutron.conf"]
+        return Service(processes, name, [*command, "--config-file", home / file], ready=ready)
+
+    return [
+        service("neutron-rpc-server", "ml2_conf.ini", lambda: rabbitmq.consumed(site, "q-plugin")),
+        service("neutron-metadata-agent", "metadata_agent.ini", metadata_socket(site).exists),
+    ]
+
+
+def metadata_socket(site):
+    """Return where Neutron's metadata agent listens."""
+    return site.folder / "neutron/metadata_proxy"
+
+
+def metadata_proxy(site, network, address):
+    """Return the configuration of the haproxy that Neutron has in a network, at an address there; it is Neutron's own."""
+    python = program("python")
+    words = [network, metadata_socket(site), address, site.folder / "neutron"]
+    done = subprocess.run(
+        [python, "-c", _PROXY, *map(str, words)], capture_output=True, text=True, check=True
+    )
+    return done.stdout
