@@ -207,6 +207,7 @@ def test_two_processes_on_one_postgresql_lose_nothing_either(shared_deployment):
 
 
 @pytest.mark.slow
+@pytest.mark.matrix
 def test_two_workers_that_reload_and_stop_under_load_lose_nothing_either(on_postgresql):
     (process,) = on_postgresql.processes
     process.config.write_text(process.config.read_text().replace("[api]", "[api]\nworkers = 2"))

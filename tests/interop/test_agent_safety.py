@@ -147,6 +147,7 @@ def runs(host):
 
 
 @pytest.mark.slow
+@pytest.mark.matrix
 def test_killed_at_any_step_of_enrolment_sshd_still_starts(host, tatu, tmp_path):
     file = tmp_path / "token"
     file.write_text(tatu.token)
@@ -177,6 +178,7 @@ def test_killed_at_any_step_nobody_is_locked_out_and_nobody_let_in(watched, runs
 
 
 @pytest.mark.slow
+@pytest.mark.matrix
 def test_killed_at_any_step_of_refusing_a_host_refuses_after_the_next_run(
     watched, runs, monkeypatch, tmp_path
 ):
