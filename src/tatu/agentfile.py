@@ -38,7 +38,7 @@ class Agent:
 def packed(release_keys: bytes = b"") -> bytes:
     """Pack this version's agent; whoever has one of the keys may replace it by a later one."""
     files = {"__main__.py": _MAIN.encode(), "tatu/__init__.py": b""}
-    for path in sorted(_SOURCE.rglob("*.py")):
+    for path in (*_SOURCE.rglob("*.py"), *_SOURCE.glob("*.sh")):
         files[f"tatu/agent/{path.relative_to(_SOURCE).as_posix()}"] = path.read_bytes()
     files[f"tatu/agent/{_RELEASE_KEYS}"] = release_keys
     out = io.BytesIO(b"#!/usr/bin/python3 -IS\n")

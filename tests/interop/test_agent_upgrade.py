@@ -149,9 +149,9 @@ def test_what_runs_writes_its_hooks_whole_after_an_upgrade(host):
         running.communicate(b"\n", timeout=30)
     assert running.returncode == 0
     packed = zipfile.ZipFile(io.BytesIO(host.before))
-    for name in ("breakglass", "session", "sudo"):
-        written = (host.program.parent / name).read_bytes()
-        assert written == packed.read(f"tatu/agent/{name}_hook.py"), name
+    for name in ("breakglass_hook.py", "session_hook.sh", "sudo_hook.py"):
+        written = (host.program.parent / name.partition("_")[0]).read_bytes()
+        assert written == packed.read(f"tatu/agent/{name}"), name
 
 
 @pytest.mark.parametrize(

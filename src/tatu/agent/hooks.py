@@ -12,10 +12,12 @@ from tatu.agent import made, place
 from tatu.agent.errors import AgentError
 from tatu.agent.layout import Layout
 
-SOURCES = {
-    name: pkgutil.get_data("tatu.agent", f"{name}_hook.py") or b""
-    for name in ("breakglass", "session", "sudo")
+_FILES = {
+    "breakglass": "breakglass_hook.py",
+    "session": "session_hook.sh",
+    "sudo": "sudo_hook.py",
 }
+SOURCES = {name: pkgutil.get_data("tatu.agent", file) or b"" for name, file in _FILES.items()}
 """Read at the start: after an upgrade another file is where this program came from."""
 
 _MODE = 0o755
@@ -66,5 +68,8 @@ def words(layout: Layout, name: str) -> str:
 
     Nothing that a user could set or place beside it is read: not PYTHONPATH, no site packages.
     """
+    hook = str(layout.hooks / name)
+    if _FILES[name].endswith(".sh"):
+        return shlex.join(["/bin/sh", hook])
     python = _PYTHON if _PYTHON.exists() else Path(sys.executable)
-    return shlex.join([str(python), "-ISE", str(layout.hooks / name)])
+    return shlex.join([str(python), "-ISE", hook])

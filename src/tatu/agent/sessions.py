@@ -1,4 +1,4 @@
-"""Which certificate opened which session, as the PAM hook wrote it down (`session_hook`).
+"""Which certificate opened which session, as the PAM hook wrote it down (`session_hook.sh`).
 
 A session goes by its audit session id: the kernel gives it, every process of a login inherits it,
 and only root can change it. A record stands for as long as any process of its session does.
