@@ -28,7 +28,7 @@ from tatu.core.sshsig import Namespace, SshSignature
 from tatu.core.statement import Statement
 from tatu.drivers.verifier.cryptography import CryptographyVerifier
 
-_FIRST = 20.0  # seconds over which the hosts come up
+_FIRST = 0.02  # seconds for each host, over which all of them come up
 _FIRST_ADDRESS = IPv4Address("127.1.0.1")  # each host has one, as hosts have
 _AGAIN = (1.0, 3.0)
 _SPREAD = Pace().spread
@@ -107,7 +107,7 @@ class Host:
 
     async def live(self) -> None:
         """Come up, and then sync whenever there is news."""
-        await asyncio.sleep(random.uniform(0, _FIRST))
+        await asyncio.sleep(random.uniform(0, _FIRST * len(self.fleet.job.keys)))
         while self.id not in self.fleet.silent:
             try:
                 await self.sync()
