@@ -26,7 +26,7 @@ pytestmark = pytest.mark.matrix
 
 GUIDE = "operations/instances.md"
 NO_NETWORK = "datasource: {OpenStack: {apply_network_config: false}}\n"
-SOON = 60.0
+SOON = 120.0
 """Seconds from the role's end to the end of the session, on a machine that does much else."""
 
 
