@@ -1,8 +1,11 @@
 """`tatu-manage check`: whether everything is as it should be."""
 
 import argparse
+import os
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 from tatu.bootstrap import Application
 from tatu.config import Config
@@ -45,6 +48,8 @@ def _checks(application: Application, config: Config) -> Iterator[tuple[str, Cal
         yield f"{name} ({drivers[name]})" if name in drivers else name, check
     if config.database.synchronous_standbys:
         yield "standbys", application.check_standbys
+    if tls := config.api.tls:
+        yield "TLS", lambda: check_tls(*tls)
     yield "audit key", lambda: _check_audit(application)
 
 
@@ -52,6 +57,24 @@ def _check_audit(application: Application) -> None:
     signed = application.checkpoints.sign()
     if signed.checkpoint.deployment != application.deployment:
         raise Unavailable("checkpoints are signed for another deployment")
+
+
+def check_tls(certificate: Path, key: Path) -> None:
+    """Raise `Unavailable` unless we may read both files, and they belong together."""
+    for file in (certificate, key):
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            raise Unavailable(
+                f"{file} cannot be read by user id {os.geteuid()}: {error.strerror}"
+            ) from error
+    try:
+        # without a passphrase nobody is asked for one
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, lambda: "")
+    except (ssl.SSLError, ValueError) as error:
+        raise Unavailable(
+            f"{certificate} and {key} are no certificate and its key: {error}"
+        ) from error
 
 
 def _warnings(application: Application, config: Config) -> Iterator[str]:
@@ -62,5 +85,7 @@ def _warnings(application: Application, config: Config) -> Iterator[str]:
                 f"instances of the domain {domain!r} cannot enrol: run `tatu-manage openstack"
                 " register` again"
             )
+    if config.api.tls and os.geteuid() == 0:
+        yield "root may read the TLS files: run this as the service's user, to see whether it may"
     if config.api_endpoint.startswith("http://"):
         yield "[DEFAULT] api_endpoint is http: fit for this machine only"
