@@ -71,13 +71,13 @@ def _settings(layout: Layout, wanted: Wanted, account: str | None = None) -> dic
         certified = {
             "TrustedUserCAKeys": str(layout.user_authorities),
             "AuthorizedPrincipalsFile": f"{layout.principals}/%u",
-            **_names_nothing("AuthorizedPrincipalsCommand"),
+            "AuthorizedPrincipalsCommand": "none",
         }
     return {
         **certified,
         "RevokedKeys": str(layout.krl),
         "AuthorizedKeysFile": "none",
-        **_names_nothing("AuthorizedKeysCommand"),
+        "AuthorizedKeysCommand": "none",
         "AuthenticationMethods": "publickey",
         "PubkeyAuthentication": "yes",
         "PasswordAuthentication": "no",
@@ -88,14 +88,6 @@ def _settings(layout: Layout, wanted: Wanted, account: str | None = None) -> dic
         "LogLevel": "VERBOSE",  # only then sshd names the certificate that it refuses
         **({"Banner": str(layout.notice)} if wanted.refusing else {}),
     }
-
-
-def _names_nothing(command: str) -> dict[str, str]:
-    """Return what closes a way in by a command, whatever the rest of the configuration names.
-
-    `none` closes it too, but sshd then logs an error about a missing user for each key it refuses.
-    """
-    return {command: "/bin/true", f"{command}User": "nobody"}
 
 
 def drop_in(layout: Layout, wanted: Wanted) -> bytes:
