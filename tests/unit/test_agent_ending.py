@@ -245,10 +245,31 @@ def test_the_scope_of_a_session_is_held_whether_or_not_a_process_of_it_is_seen(
     assert (held, machine) == ([{f"/user.slice/user-{nobody}.slice/session-13.scope"}], [])
 
 
+def test_the_scope_that_logind_counted_is_found_by_the_process_of_sshd(layout):
+    login = session("nobody", number=13)
+    uid = pwd.getpwnam("nobody").pw_uid
+    own, other = f"UID={uid}\nLEADER={login.monitor}\n", f"UID={uid}\nLEADER={login.monitor}1\n"
+    for name, text in (
+        ("c9", f"# of logind\n{own}SCOPE=session-c9.scope\n"),
+        ("c10", f"{other}SCOPE=session-c10.scope\n"),
+        ("c11", f"UID={uid + 1}\nLEADER={login.monitor}\nSCOPE=session-c11.scope\n"),
+        ("c12", f"{own}SCOPE=../../system.slice\n"),
+        ("c13", f"{own}SCOPE=session-c13.scope/../x\n"),
+    ):
+        layout.logind.mkdir(parents=True, exist_ok=True)
+        (layout.logind / name).write_text(text)
+    slice_ = f"/user.slice/user-{uid}.slice"
+    assert ending._scopes(layout, login) == {
+        f"{slice_}/session-13.scope",
+        f"{slice_}/session-c9.scope",
+    }
+
+
 def test_a_record_stays_while_anything_is_in_its_cgroup(layout, machine, monkeypatch, tmp_path):
     monkeypatch.setattr(doomed, "_CGROUPS", (tmp_path / "absent", tmp_path))
     login = session("nobody", ("nobody",))
-    events = tmp_path / ending._scope(login).lstrip("/") / "cgroup.events"
+    [scope] = ending._scopes(layout, login)
+    events = tmp_path / scope.lstrip("/") / "cgroup.events"
     events.parent.mkdir(parents=True)
     write(layout, login)
     state = StateOf(newest(accounts={"nobody": ("nobody",)}, sudo=()))
@@ -406,7 +427,7 @@ def test_without_an_enrolment_all_ends_but_break_glass_while_it_lasts(layout, mo
     logins = [session(number=13), session(number=14, **rescue), past]
     ended = []
     monkeypatch.setattr(sessions, "all", lambda _: logins)
-    monkeypatch.setattr(ending, "_end_sessions", lambda _, reasons: ended.extend(reasons))
+    monkeypatch.setattr(ending, "_end_sessions", lambda _, __, reasons: ended.extend(reasons))
     monkeypatch.setattr(ending, "end_strays", lambda _: ended.append("strays"))
     layout.ours.mkdir(parents=True)
     layout.break_glass_authorities.write_text(f"{OFFLINE.public}\n")

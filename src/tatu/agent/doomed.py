@@ -92,11 +92,11 @@ def _frozen(cgroups: Collection[str]) -> Iterator[None]:
                 switch.write_text("0")
 
 
-def is_populated(cgroup: str | None) -> bool:
+def is_populated(cgroup: str) -> bool:
     """Say whether anything runs in a cgroup, seen or not: it may be another process by now."""
-    for folder in _CGROUPS if cgroup else ():
+    for folder in _CGROUPS:
         with suppress(OSError):
-            events = folder / str(cgroup).lstrip("/") / "cgroup.events"
+            events = folder / cgroup.lstrip("/") / "cgroup.events"
             return "populated 1" in events.read_text()
     return False
 

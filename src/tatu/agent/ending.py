@@ -9,8 +9,10 @@ a double fork change none of it. A process of a managed account that is in no re
 from __future__ import annotations
 
 import pwd
+import re
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -36,6 +38,7 @@ from tatu.agent.text import TIME
 _GRACE = 2.0
 """Seconds that a login may take from getting its audit session to being recorded."""
 _MAX_TOLD = 2**20
+_SCOPE = re.compile(r"SCOPE=session-[A-Za-z0-9]+\.scope")
 _CLOSED = "closed"
 _SHOWN = 10
 
@@ -52,7 +55,7 @@ def enforce(layout: Layout, state: State, now: datetime, krl: bytes | None = Non
         if session.id in reasons and _had_root(layout, session, newest):
             reasons[session.id] += "; it had root, and may have left what nobody can find"
     alone = unattended.allowed(layout, newest)
-    left = _end_sessions(records, reasons) + end_strays(layout, alone)
+    left = _end_sessions(layout, records, reasons) + end_strays(layout, alone)
     _tell_begun(layout, records)
     for session in records:
         if session.id in reasons:
@@ -62,7 +65,7 @@ def enforce(layout: Layout, state: State, now: datetime, krl: bytes | None = Non
         said.append(f"warning: {len(left)} processes go on that should have ended: {numbers}")
     alive = {process.session for process in processes.running()} if records else set()
     for session in records:
-        if session.id not in alive and not is_populated(_scope(session)):
+        if session.id not in alive and not any(map(is_populated, _scopes(layout, session))):
             _forget(layout, session, reasons.get(session.id, _CLOSED), now)
     return said
 
@@ -81,7 +84,7 @@ def end_all(layout: Layout, why: str, now: datetime) -> None:
         if session.certificate.signature_key not in offline
         or now >= session.certificate.valid_before
     }
-    _end_sessions(records, reasons)
+    _end_sessions(layout, records, reasons)
     end_strays(layout)
 
 
@@ -142,7 +145,9 @@ def _root_mark(layout: Layout, session: Session) -> Path:
     return layout.run / "root" / str(session.id)
 
 
-def _end_sessions(records: Collection[Session], reasons: dict[int, str]) -> list[Process]:
+def _end_sessions(
+    layout: Layout, records: Collection[Session], reasons: dict[int, str]
+) -> list[Process]:
     """End the sessions that have a reason, and return what could not be."""
     if not reasons:
         return []
@@ -150,19 +155,29 @@ def _end_sessions(records: Collection[Session], reasons: dict[int, str]) -> list
     doomed = Doomed(
         kept=frozenset(session.id for session in records if session.id not in reasons),
         sessions=frozenset(reasons),
-        cgroups=frozenset(filter(None, map(_scope, ended))),
+        cgroups=frozenset(scope for each in ended for scope in _scopes(layout, each)),
     )
     return end(doomed, reasons)
 
 
-def _scope(session: Session) -> str | None:
-    """Return the cgroup that logind made for a session, by its name.
+def _scopes(layout: Layout, session: Session) -> frozenset[str]:
+    """Return the cgroups that logind may have made for a session.
 
     There whoever became root, and with it got another audit session, is still found. Nothing that
-    runs is asked for it: what is another process each moment can be held there, and seen.
+    runs is asked for it: what is another process each moment can be held there, and seen. Logind
+    names one by the audit session; where it sees none, as in containers, it counts, and only its
+    own file about a session says for which process of sshd that was.
     """
     uid = _uid(session.account)
-    return None if uid is None else f"/user.slice/user-{uid}.slice/session-{session.id}.scope"
+    if uid is None:
+        return frozenset()
+    names = {f"session-{session.id}.scope"}
+    for path in layout.logind.glob("*"):
+        with suppress(AgentError):
+            told = (files.read(path, _MAX_TOLD) or b"").decode(errors="replace").splitlines()
+            if {f"UID={uid}", f"LEADER={session.monitor}"} <= set(told):
+                names |= {line[6:] for line in told if _SCOPE.fullmatch(line)}
+    return frozenset(f"/user.slice/user-{uid}.slice/{name}" for name in names)
 
 
 def _uid(account: str) -> int | None:

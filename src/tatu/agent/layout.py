@@ -129,6 +129,11 @@ class Layout:
         return self.root / "run/systemd/system"
 
     @property
+    def logind(self) -> Path:
+        """What logind keeps of each session, in a file by its name."""
+        return self.root / "run/systemd/sessions"
+
+    @property
     def selinux(self) -> Path:
         """What is there where SELinux is on."""
         return self.root / "sys/fs/selinux/enforce"
