@@ -246,29 +246,37 @@ def test_the_scope_of_a_session_is_held_whether_or_not_a_process_of_it_is_seen(
 
 
 def test_the_scope_that_logind_counted_is_found_by_the_process_of_sshd(layout):
-    login = session("nobody", number=13)
+    first = session("nobody", number=13)
+    later = replace(first, id=14, at=first.at + timedelta(hours=1))
     uid = pwd.getpwnam("nobody").pw_uid
-    own, other = f"UID={uid}\nLEADER={login.monitor}\n", f"UID={uid}\nLEADER={login.monitor}1\n"
-    for name, text in (
-        ("c9", f"# of logind\n{own}SCOPE=session-c9.scope\n"),
-        ("c10", f"{other}SCOPE=session-c10.scope\n"),
-        ("c11", f"UID={uid + 1}\nLEADER={login.monitor}\nSCOPE=session-c11.scope\n"),
-        ("c12", f"{own}SCOPE=../../system.slice\n"),
-        ("c13", f"{own}SCOPE=session-c13.scope/../x\n"),
-    ):
+    own = {"UID": uid, "LEADER": first.monitor, "REALTIME": int(first.at.timestamp() * 1e6) + 9}
+    for name, facts in {
+        "c9": {},
+        "c10": {"LEADER": first.monitor + 1},
+        "c11": {"UID": uid + 1},
+        "c12": {"SCOPE": "../../system.slice"},
+        "c13": {"SCOPE": "session-c13.scope/../x"},
+        "c14": {"REALTIME": int(later.at.timestamp() * 1e6) + 9},
+        "c15": {"REALTIME": ""},
+        "c16": {"REALTIME": own["REALTIME"] - 9_000_000},
+        "c17": {"LEADER": "9" * 5000},
+        "c18": {"REALTIME": "9" * 30},
+    }.items():
+        told = {**own, "SCOPE": f"session-{name}.scope", **facts}
         layout.logind.mkdir(parents=True, exist_ok=True)
-        (layout.logind / name).write_text(text)
+        text = "".join(f"{key}={value}\n" for key, value in told.items())
+        (layout.logind / name).write_text(f"# of logind\n{text}")
     slice_ = f"/user.slice/user-{uid}.slice"
-    assert ending._scopes(layout, login) == {
-        f"{slice_}/session-13.scope",
-        f"{slice_}/session-c9.scope",
+    assert ending._scopes(layout, [first, later]) == {
+        13: {f"{slice_}/session-13.scope", f"{slice_}/session-c9.scope"},
+        14: {f"{slice_}/session-14.scope", f"{slice_}/session-c14.scope"},
     }
 
 
 def test_a_record_stays_while_anything_is_in_its_cgroup(layout, machine, monkeypatch, tmp_path):
     monkeypatch.setattr(doomed, "_CGROUPS", (tmp_path / "absent", tmp_path))
     login = session("nobody", ("nobody",))
-    [scope] = ending._scopes(layout, login)
+    [scope] = ending._scopes(layout, [login])[login.id]
     events = tmp_path / scope.lstrip("/") / "cgroup.events"
     events.parent.mkdir(parents=True)
     write(layout, login)

@@ -11,9 +11,10 @@ from __future__ import annotations
 import pwd
 import re
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import suppress
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 from tatu.agent import (
@@ -38,7 +39,8 @@ from tatu.agent.text import TIME
 _GRACE = 2.0
 """Seconds that a login may take from getting its audit session to being recorded."""
 _MAX_TOLD = 2**20
-_SCOPE = re.compile(r"SCOPE=session-[A-Za-z0-9]+\.scope")
+_MAX_LOGIND = 2**14
+_SCOPE = re.compile(r"session-[A-Za-z0-9]+\.scope")
 _CLOSED = "closed"
 _SHOWN = 10
 
@@ -64,8 +66,9 @@ def enforce(layout: Layout, state: State, now: datetime, krl: bytes | None = Non
         numbers = ", ".join(str(process.pid) for process in left[:_SHOWN])
         said.append(f"warning: {len(left)} processes go on that should have ended: {numbers}")
     alive = {process.session for process in processes.running()} if records else set()
+    scopes = _scopes(layout, records)
     for session in records:
-        if session.id not in alive and not any(map(is_populated, _scopes(layout, session))):
+        if session.id not in alive and not any(map(is_populated, scopes.get(session.id, ()))):
             _forget(layout, session, reasons.get(session.id, _CLOSED), now)
     return said
 
@@ -151,33 +154,59 @@ def _end_sessions(
     """End the sessions that have a reason, and return what could not be."""
     if not reasons:
         return []
-    ended = [session for session in records if session.id in reasons]
+    scopes = _scopes(layout, records)
     doomed = Doomed(
         kept=frozenset(session.id for session in records if session.id not in reasons),
         sessions=frozenset(reasons),
-        cgroups=frozenset(scope for each in ended for scope in _scopes(layout, each)),
+        cgroups=frozenset(each for number in reasons for each in scopes.get(number, ())),
     )
     return end(doomed, reasons)
 
 
-def _scopes(layout: Layout, session: Session) -> frozenset[str]:
-    """Return the cgroups that logind may have made for a session.
+def _scopes(layout: Layout, records: Collection[Session]) -> dict[int, set[str]]:
+    """Return the cgroups that logind may have made, by the ids of the sessions.
 
     There whoever became root, and with it got another audit session, is still found. Nothing that
     runs is asked for it: what is another process each moment can be held there, and seen. Logind
     names one by the audit session; where it sees none, as in containers, it counts, and only its
-    own file about a session says for which process of sshd that was.
+    own file about a session says for which process of sshd that was, and when.
     """
-    uid = _uid(session.account)
-    if uid is None:
-        return frozenset()
-    names = {f"session-{session.id}.scope"}
+    uids = {session.id: _uid(session.account) for session in records}
+    names = {session.id: {f"session-{session.id}.scope"} for session in records}
+    for counted in _counted(layout) if records else ():
+        of_it = [
+            session
+            for session in records
+            if (uids[session.id], session.monitor) == (counted.uid, counted.leader)
+            and session.at <= counted.began
+        ]
+        if of_it:  # of two processes that had this number one after the other the later
+            names[max(of_it, key=lambda session: session.at).id].add(counted.scope)
+    return {
+        number: {f"/user.slice/user-{uid}.slice/{name}" for name in names[number]}
+        for number, uid in uids.items()
+        if uid is not None
+    }
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """What logind says of a session: whose it is, by which process, since when, and its scope."""
+
+    uid: int
+    leader: int
+    began: datetime
+    scope: str
+
+
+def _counted(layout: Layout) -> Iterator[_Counted]:
     for path in layout.logind.glob("*"):
-        with suppress(AgentError):
-            told = (files.read(path, _MAX_TOLD) or b"").decode(errors="replace").splitlines()
-            if {f"UID={uid}", f"LEADER={session.monitor}"} <= set(told):
-                names |= {line[6:] for line in told if _SCOPE.fullmatch(line)}
-    return frozenset(f"/user.slice/user-{uid}.slice/{name}" for name in names)
+        with suppress(AgentError, KeyError, ValueError, OverflowError):
+            told = (files.read(path, _MAX_LOGIND) or b"").decode(errors="replace")
+            facts = dict(line.partition("=")[::2] for line in told.splitlines())
+            began = datetime.fromtimestamp(int(facts["REALTIME"]) / 1e6, timezone.utc)
+            if _SCOPE.fullmatch(facts["SCOPE"]):
+                yield _Counted(int(facts["UID"]), int(facts["LEADER"]), began, facts["SCOPE"])
 
 
 def _uid(account: str) -> int | None:

@@ -71,10 +71,10 @@ fi
 
 at=$(date -u +%Y-%m-%dT%H:%M:%SZ) || refuse "there is no time"
 record=$folder/$session
-[ ! -e "$record" ] || refuse "there is a record of this session"
+true >"$record" || refuse "its record is there already, or cannot be made"
 # Nobody of this session runs yet: who reads it half-written finds no record, as before
 printf '{"session": %s, "monitor": %s, "started": %s, "account": "%s", "certificate": "%s", "source": "%s", "at": "%s"}\n' \
-    "$session" "$PPID" "$started" "$account" "$line" "$source" "$at" >"$record" || {
+    "$session" "$PPID" "$started" "$account" "$line" "$source" "$at" >>"$record" || {
     rm -f "$record"
     refuse "the record was not written whole: is $folder full?"
 }
