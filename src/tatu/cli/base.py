@@ -132,11 +132,28 @@ class Command(_Connected, command.Command):
     """A command that prints nothing, or prints it itself."""
 
 
-class Lister(_Connected, command.Lister):
+class _Fitted:
+    """Fits a table into the terminal that it is printed to; pipes get all of it."""
+
+    app: Any
+    formatter: Any
+
+    def produce_output(
+        self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Any
+    ) -> int:
+        """Print what was found."""
+        if parsed_args.formatter == "table" and self.app.stdout.isatty():
+            from tatu.cli.terminal import TerminalTable  # noqa: PLC0415 -- loads rich
+
+            self.formatter = TerminalTable()
+        return int(super().produce_output(parsed_args, column_names, data))  # type: ignore[misc]
+
+
+class Lister(_Fitted, _Connected, command.Lister):
     """A command that lists resources."""
 
 
-class ShowOne(_Connected, command.ShowOne):
+class ShowOne(_Fitted, _Connected, command.ShowOne):
     """A command that shows one resource."""
 
 
