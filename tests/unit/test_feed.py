@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tatu import feed as feed_module
 from tatu.core.errors import Unavailable
 from tatu.feed import Feed, Full
 from tatu.ports import NewestVersion
@@ -108,18 +109,27 @@ def test_a_revocation_is_built_once_and_told_to_all_who_wait(ledger):
     assert ledger.built == ["blue"]
 
 
-def test_a_large_fleet_is_told_in_turn(ledger):
+def test_a_large_fleet_is_told_in_turn_and_nobody_is_left_out(ledger, monkeypatch):
+    told_after = []
+
     async def story(feed):
+        loop = asyncio.get_running_loop()
+        later = loop.call_later
+
+        def call_later(seconds, call, *given, **more):
+            if call is feed_module._set:
+                told_after.append(seconds)
+                seconds = 0
+            return later(seconds, call, *given, **more)
+
+        monkeypatch.setattr(loop, "call_later", call_later)
         waiting = [asyncio.create_task(feed.newer("blue", 7, SOON)) for _ in range(60)]
         await until(lambda: feed.waiting == 60)
         ledger.publish("blue", version=8, revision=4)
-        await until(lambda: feed.waiting < 60)
-        left = feed.waiting
-        for task in waiting:
-            task.cancel()
-        return left
+        return await asyncio.gather(*waiting)
 
-    assert run(ledger, story, per_second=1) > 0
+    assert run(ledger, story, per_second=20) == [8] * 60
+    assert [sum(each <= second for each in told_after) for second in (0, 1, 2)] == [21, 41, 60]
 
 
 def test_a_statement_that_was_only_signed_anew_wakes_nobody_but_is_told_to_who_comes(ledger):
