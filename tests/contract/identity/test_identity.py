@@ -266,7 +266,7 @@ def test_whom_a_cut_off_concerns_is_not_remembered_across_it(case, topic):
     assert case.provider.authenticate(asking) is again
 
 
-@pytest.mark.parametrize("case", [KeystoneCase, FakeCase], indirect=True)
+@pytest.mark.parametrize("case", [KeystoneCase], indirect=True)
 def test_whom_a_loss_concerns_is_not_remembered_while_the_source_may_not_know_of_it(case):
     """Its answer may be older than the loss: nothing is got by it once the loss is settled."""
     provider, asking = case.provider, case.request("bob", "blue")
