@@ -40,14 +40,18 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 
 
 def _sync(parsed: argparse.Namespace) -> None:
-    database = bootstrap.upkeep(opening.configuration(parsed))
-    database.migrate()
+    config = opening.configuration(parsed)
+    database = bootstrap.upkeep(config)
+    with opening.as_the_service(config):
+        database.migrate()
     print(f"the ledger is at revision {database.newest}")
 
 
 def _version(parsed: argparse.Namespace) -> int:
-    database = bootstrap.upkeep(opening.configuration(parsed))
-    current = database.current()
+    config = opening.configuration(parsed)
+    database = bootstrap.upkeep(config)
+    with opening.as_the_service(config):
+        current = database.current()
     print(f"revision {current or 'none'}, newest {database.newest}")
     return int(current != database.newest)
 
@@ -75,5 +79,7 @@ def _links(config: Config, given: Path | None) -> Iterator[Link]:
 
 
 def _backup(parsed: argparse.Namespace) -> None:
-    bootstrap.upkeep(opening.configuration(parsed)).backup(parsed.file)
+    config = opening.configuration(parsed)
+    with opening.as_the_service(config):
+        bootstrap.upkeep(config).backup(parsed.file)
     print(f"the ledger is in {parsed.file}; keep the key-encryption key elsewhere")
