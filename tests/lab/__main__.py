@@ -17,12 +17,27 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.lab.hosts.fleet import Fleet
+from tests.lab.hosts.fleet import GATEWAY, Fleet
 from tests.lab.hosts.image import IMAGES
 from tests.lab.openstack.lab import TIERS, Lab
 from tests.lab.openstack.venv import CACHE, ROOT
 
 _SELF = ("-m", "tests.lab")
+
+_HOSTS = """\
+Starts COUNT machines, host-1 and so on, each a container of systemd-nspawn with systemd, sshd and a disk of its own, on a
+switch (a network namespace) that nothing outside of it reaches. It prints what is up and how to get in, and stays.
+
+needs     root, and systemd-nspawn, debootstrap, ip and nsenter. The first start of an image makes it, some minutes long, from
+          Debian's mirror; it stays in .cache.
+get in    `nsenter -t PID -a bash` is a shell of root on a host, PID as printed; `ip netns exec SWITCH COMMAND` runs a command on
+          the switch, from where hosts are reached by address, and what is served there they reach at GATEWAY. Neither an
+          agent nor an account is on them yet.
+end       by an interrupt (Ctrl-C) or SIGTERM to it: hosts, switch and files are gone then. When it is killed, its files stay
+          in tatu-hosts-… of the folder for temporary files.
+
+example   .venv/bin/python -m tests.lab hosts up --count 3 --image trixie
+"""
 
 
 def main(arguments=None):
@@ -34,10 +49,17 @@ def main(arguments=None):
     up.add_argument("--detach", action="store_true")
     commands.add_parser("down")
     commands.add_parser("env")
-    hosts = commands.add_parser("hosts")
-    hosts.add_argument("action", choices=["up"])
-    hosts.add_argument("--count", type=int, default=1)
-    hosts.add_argument("--image", choices=IMAGES, default="bookworm")
+    hosts = commands.add_parser(
+        "hosts",
+        help="keep real hosts on this machine",
+        description=_HOSTS.replace("GATEWAY", GATEWAY),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    hosts.add_argument("action", choices=["up"], help="start them, and stay until the end")
+    hosts.add_argument("--count", type=int, default=1, help="how many (default: 1)")
+    hosts.add_argument(
+        "--image", choices=IMAGES, default="bookworm", help="what they run (default: bookworm)"
+    )
     asked = parser.parse_args(arguments)
     folder = CACHE / "lab" / asked.name
     match asked.command:
