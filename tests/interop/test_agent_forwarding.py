@@ -227,12 +227,6 @@ def test_a_proof_that_is_not_confirmed_is_none(host, tmp_path):
     assert (tmp_path / "said").read_text() == "Allow sudo for admin on db-1?\n"
 
 
-def test_to_confirm_there_must_be_who_asks(host):
-    done = host.login("true", confirm="yes")
-    assert "SSH_ASKPASS" in done.stderr
-    assert done.returncode != 0
-
-
 def test_nothing_of_it_is_left(host):
     """The socket is ours alone while it is there, and goes with the login."""
     run = host.folder / "run"

@@ -20,8 +20,7 @@ def options(
 ) -> list[tuple[str, str]]:
     """Open the agent for a host; return the options of ssh that forward it.
 
-    `environment` is ssh's, and is changed. Raises `NotFound` when sudo is to be confirmed and
-    nobody can be asked.
+    `environment` is ssh's, and is changed. Whoever confirms was found before, by `check_asking`.
     """
     path = _open(folder, host, confirm=confirm)
     # ssh forwards nothing unless an agent answers it, and then another than this one
@@ -61,8 +60,6 @@ def _answers(path: str) -> bool:
 
 def _open(folder: str, host: str, *, confirm: bool) -> str:
     """Have a process of its own answer for as long as this one, or what it becomes, is there."""
-    if confirm:
-        check_asking()
     certificate = (Path(folder) / "id_ed25519-cert.pub").read_text()
     base = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
     if not _PLAIN.fullmatch(str(base)) or not base.is_dir():

@@ -186,10 +186,7 @@ def login(folder: str, ready: Ready, target: str, arguments: list[str]) -> Login
 
 
 def become_ssh(login: Login, *, confirm: bool = False) -> NoReturn:
-    """Become ssh, which forwards the agent that sudo asks, if any, and never the user's.
-
-    Raises `NotFound` when sudo is to be confirmed and nobody can be asked.
-    """
+    """Become ssh, which forwards the agent that sudo asks, if any, and never the user's."""
     environment = dict(os.environ)
     # Should the user say -A as well, it is still not their agent
     command = ["-o", "ForwardAgent=/dev/null", "-a"]

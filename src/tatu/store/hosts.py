@@ -20,12 +20,13 @@ from sqlalchemy import (
 from tatu.core import losses
 from tatu.core.audit import Event
 from tatu.core.authority import RETIRED
-from tatu.core.errors import Conflict, Gone, Malformed, NotFound, PermissionEnded, Taken
+from tatu.core.errors import Conflict, Gone, Malformed, PermissionEnded, Taken
 from tatu.core.host import Host
 from tatu.core.losses import Topic
 from tatu.ports import Hosts, Page
 from tatu.store import columns
 from tatu.store.authorities import Snapshots
+from tatu.store.claims import absent
 from tatu.store.database import Change, Database
 from tatu.store.revocations import revoke_listed
 from tatu.store.tables import authorities, certificates, cut_offs, host_principals
@@ -105,7 +106,7 @@ class SqlHosts(Hosts):
         query = _LIVE if scope is None else _LIVE.where(table.c.authority.in_(scope))
         row = self._database.row(query, {"its_authority": authority_id, "its_id": host_id})
         if row is None:
-            raise _absent(authority_id, host_id)
+            raise absent(authority_id, host_id)
         return _host(row)
 
     def list(
@@ -350,10 +351,6 @@ def _is(authority_id: str, host_id: str) -> Any:
     return and_(table.c.authority == authority_id, table.c.id == host_id)
 
 
-def _absent(authority_id: str, host_id: str) -> NotFound:
-    return NotFound(f"authority {authority_id!r} has no host {host_id!r}")
-
-
 def _find(connection: Connection, authority_id: str, host_id: str) -> Host | None:
     row = connection.execute(select(table).where(_is(authority_id, host_id))).one_or_none()
     return None if row is None else _host(row)
@@ -362,7 +359,7 @@ def _find(connection: Connection, authority_id: str, host_id: str) -> Host | Non
 def _live(connection: Connection, authority_id: str, host_id: str) -> Host:
     host = _find(connection, authority_id, host_id)
     if host is None or host.deleted_at is not None:
-        raise _absent(authority_id, host_id)
+        raise absent(authority_id, host_id)
     return host
 
 
