@@ -346,6 +346,25 @@ def test_it_is_told_when_the_oldest_of_what_is_judged_early_is_due(late, deploym
     assert deployment.revocation.due() == TOGETHER
 
 
+def test_a_slower_sweep_forgets_nothing_that_one_after_it_judged_early(late, deployment):
+    """It would be settled with the next sweep of all, a minute late, not within a second."""
+    cut_offs = deployment.ledger.cut_offs
+    unswept = cut_offs.unswept
+
+    def slowly():
+        cut_offs.unswept = unswept
+        found = unswept()
+        lose(deployment, losses.user("id-bob"))
+        return found
+
+    cut_offs.unswept = slowly
+    deployment.revocation.sweep()
+    assert deployment.revocation.due() is not None
+    late.settle()
+    deployment.revocation.sweep()
+    assert deployment.revocation.due() is None
+
+
 def test_what_a_killed_worker_judged_early_another_one_settles(late, deployment):
     serial(deployment, "ann")
     lose(deployment, losses.user("id-ann"))

@@ -1,5 +1,6 @@
 """Ending access: revocations, losses, and the sweeps that follow them (security.md S4)."""
 
+import threading
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -25,10 +26,8 @@ from tatu.ports import (
 from tatu.service.audit import event
 from tatu.service.judging import Judge
 from tatu.service.paging import every
+from tatu.service.settling import Settling
 from tatu.service.statements import Statements
-
-TOGETHER = timedelta(milliseconds=100)
-"""The least that is waited for a sweep that settles: what is due soon after comes with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +51,14 @@ class Revocation:
     statements: Statements
     role_map: RoleMap
     clock: Clock
+    _settling: Settling = field(init=False, repr=False)
     _judged: set[int] = field(default_factory=set, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Wait for the source to know of what it tells."""
+        settling = Settling(ledger=self.ledger, identities=self.identities, clock=self.clock)
+        object.__setattr__(self, "_settling", settling)
+    _judging: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def revoke(
         self,
@@ -152,7 +158,8 @@ class Revocation:
         """
         ended: defaultdict[str, defaultdict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
         unswept: defaultdict[Topic, list[Sweep]] = defaultdict(list)
-        for cut_off in self.ledger.cut_offs.unswept():
+        found = self.ledger.cut_offs.unswept()
+        for cut_off in found:
             unswept[cut_off.topic].append(cut_off)
         # what is asked for from here on is younger than all of them
         judge = Judge(identities=self.identities, role_map=self.role_map, since=self.clock())
@@ -160,10 +167,10 @@ class Revocation:
         early: set[int] = set()
         for same in unswept.values():  # a thousand losses may be one topic's
             young = {cut_off.mark for cut_off in same if self._is_young(cut_off, judge.since)}
-            if len(young) < len(same) or not young <= self._judged:
+            if len(young) < len(same) or not self._is_judged(young):
                 try:
                     doomed = [
-                        (found.authority, found.serial) for found in self._doomed(same[0], judge)
+                        (each.authority, each.serial) for each in self._doomed(same[0], judge)
                     ]
                 except Unavailable:
                     continue
@@ -176,8 +183,7 @@ class Revocation:
             self.ledger.cut_offs.swept(*sorted(settled))
         except Unavailable:
             return 0
-        self._judged.clear()
-        self._judged.update(early)
+        self._keep_judged(early, settled, found)
         for authority in {authority for serials in ended.values() for authority in serials}:
             with suppress(TatuError):  # the revocations stand; whoever asks next is told why
                 self.statements.publish(authority)
@@ -191,11 +197,30 @@ class Revocation:
         judged = [
             cut_off.at
             for cut_off in self.ledger.cut_offs.unswept()
-            if cut_off.mark in self._judged
+            if self._is_judged({cut_off.mark})
         ]
         if not judged:
             return None
         return max(min(judged) + self.identities.lag - self.clock(), TOGETHER)
+
+    def _is_judged(self, marks: Collection[int]) -> bool:
+        with self._judging:
+            return self._judged.issuperset(marks)
+
+    def _keep_judged(
+        self, early: Collection[int], settled: Collection[int], found: Sequence[Sweep]
+    ) -> None:
+        """Add to what is judged early, and forget what is swept by now.
+
+        What another sweep judged that began later stays: it would be due a minute late.
+        """
+        unswept = {cut_off.mark for cut_off in found}.difference(settled)
+        newest = max((cut_off.mark for cut_off in found), default=0)
+        with self._judging:
+            self._judged.intersection_update(
+                unswept.union(mark for mark in self._judged if mark > newest)
+            )
+            self._judged.update(early)
 
     def _is_young(self, cut_off: Sweep, now: datetime) -> bool:
         """Whether what the source says now may be what was so before it."""
