@@ -9,6 +9,7 @@ import structlog
 
 from tatu import logs
 from tatu.api.app import NOAUTH_ROUTES, ROUTES, V1_ROUTES
+from tatu.core import carried
 from tatu.ports import Held
 from tests.api.deployment import deployed
 from tests.api.keys import ClientKey
@@ -121,6 +122,16 @@ def test_tokens_and_keys_that_are_good_are_not_logged_either(deployment, logged)
         admitted["token"],
     ):
         assert secret not in lines
+
+
+def test_what_is_carried_in_a_query_is_not_logged(deployment, logged):
+    value = {"method": "POST", "path": "/v2/authorities/blue/hosts/db/logins", "body": MARK}
+    url = carried.url(value | {"nonce": MARK, "signature": MARK})
+    assert deployment.call("GET", url).status_code == 200
+    lines = logged()
+    assert '"route":"/v2/carried"' in lines
+    assert MARK not in lines
+    assert url.partition("=")[2] not in lines
 
 
 def test_each_request_is_one_event_that_says_who_did_what(deployment, logged):

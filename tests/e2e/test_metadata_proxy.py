@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tatu.agent import http as agent_http
+from tatu.core import carried
 from tatu.core.enrolment import EnrolmentToken
 from tests.api import deployment as deployments
 from tests.fakes.agent_host import AgentHost, make_keys
@@ -86,3 +87,30 @@ def test_an_instance_enrols_and_obeys_through_the_proxy_of_the_guide(tatu, tmp_p
     assert not any("HTTP_X_INSTANCE_ID_SIGNATURE" in headers for headers in tatu.seen)
     agent = agent_http.Server(tatu.url).get("/v2/agent", limit=2**20)
     assert agent.startswith(b"#!/usr/bin/python3")
+
+
+@pytest.mark.parametrize("kind", sorted(proxies.COMMANDS))
+def test_no_proxy_of_the_guide_logs_what_is_carried_even_when_tatu_is_away(kind, tmp_path):
+    seen = []
+
+    def tatu(environ, start):
+        seen.append(environ["QUERY_STRING"])
+        return nova(environ, start)
+
+    front = free_port()
+    with ExitStack() as stack:
+        ports = {8775: front, 8322: free_port()}
+        ports[18775] = stack.enter_context(deployments.answering(nova)).rpartition(":")[2]
+        there = ports | {8322: stack.enter_context(deployments.answering(tatu)).rpartition(":")[2]}
+        text, ready = proxies.told(GUIDE, kind), answers(f"http://127.0.0.1:{front}/openstack")
+        for name, each in (("there", there), ("away", ports)):
+            with proxies.running(kind, text, tmp_path / name, each, ready):
+                connection = http.client.HTTPConnection("127.0.0.1", front, timeout=30)
+                connection.request("GET", f"{PREFIX}{carried.PATH}?request=marked")
+                status = connection.getresponse().status
+                connection.close()
+            assert (status == 200) == (name == "there")
+            logs = "".join(file.read_text() for file in (tmp_path / name).glob("*.log"))
+            assert "GET /openstack" in logs
+            assert "marked" not in logs
+    assert seen == ["request=marked"]

@@ -17,7 +17,7 @@ pid {folder}/nginx.pid;
 error_log {folder}/error.log;
 events {{}}
 http {{
-    access_log off;
+    access_log {folder}/access.log;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;
@@ -28,6 +28,8 @@ http {{
 """,
     "haproxy": """\
 defaults
+    log stdout format raw daemon
+    option httplog
     timeout connect 5s
     timeout client 30s
     timeout server 30s
