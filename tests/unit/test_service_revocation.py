@@ -348,17 +348,16 @@ def test_it_is_told_when_the_oldest_of_what_is_judged_early_is_due(late, deploym
 
 def test_a_slower_sweep_forgets_nothing_that_one_after_it_judged_early(late, deployment):
     """It would be settled with the next sweep of all, a minute late, not within a second."""
-    cut_offs = deployment.ledger.cut_offs
-    unswept = cut_offs.unswept
+    hosts = deployment.ledger.hosts
+    get = hosts.get
 
-    def slowly():
-        cut_offs.unswept = unswept
-        found = unswept()
+    def slowly(*host, **scope):
+        hosts.get = get
         lose(deployment, losses.user("id-bob"))
-        return found
+        return get(*host, **scope)
 
-    cut_offs.unswept = slowly
-    deployment.revocation.sweep()
+    hosts.get = slowly
+    lose(deployment, losses.host("blue", "none"))
     assert deployment.revocation.due() is not None
     late.settle()
     deployment.revocation.sweep()

@@ -26,8 +26,10 @@ from tatu.ports import (
 from tatu.service.audit import event
 from tatu.service.judging import Judge
 from tatu.service.paging import every
-from tatu.service.settling import Settling
 from tatu.service.statements import Statements
+
+TOGETHER = timedelta(milliseconds=100)
+"""The least that is waited for a sweep that settles: what is due soon after comes with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +53,7 @@ class Revocation:
     statements: Statements
     role_map: RoleMap
     clock: Clock
-    _settling: Settling = field(init=False, repr=False)
     _judged: set[int] = field(default_factory=set, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Wait for the source to know of what it tells."""
-        settling = Settling(ledger=self.ledger, identities=self.identities, clock=self.clock)
-        object.__setattr__(self, "_settling", settling)
     _judging: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def revoke(
