@@ -97,7 +97,7 @@ class Deployment:
 
 
 def _enrol(ledger: SqlLedger, authority: str, made: Mapping[str, Key]) -> None:
-    """Put hosts in the ledger at once, past it: ten thousand one by one take longer than all else."""
+    """Put hosts in the ledger at once: one by one they would take longer than all else here."""
     now = columns.micros(datetime.now(UTC))
     values: dict[str, object] = {
         **dict.fromkeys((column.name for column in hosts.columns), None),

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 from tatu.drivers.keystore import kek
 from tatu.manage.main import main as manage
@@ -125,6 +126,12 @@ class Tatu:
 
     def log(self, label):
         return (self.folder / f"{label}.log").read_text()[-4000:]
+
+    def processor(self, label):
+        """Return the seconds of processor time that a process has used."""
+        told = Path(f"/proc/{self._processes[label].pid}/stat").read_text()
+        user, system = told.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def stop(self, label):
         """Stop a process as systemd does."""

@@ -7,14 +7,10 @@ import time
 import amqp
 import pytest
 
-from tests.openstack import test_events
 from tests.openstack.deployment import deployed
-from tests.openstack.test_events import LOSSES, PATIENCE, keep_keys_at_home, start
+from tests.openstack.losses import LOSSES, PATIENCE, keep_keys_at_home, opened, start
 
 pytestmark = pytest.mark.matrix
-
-world = test_events.world
-"""A cloud and the service itself, with the Keystone and the deployment of this file."""
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +37,12 @@ def tatu(identity_lab, tmp_path_factory):
     with deployed(identity_lab, tmp_path_factory.mktemp("cadf"), trusts) as found:
         keep_keys_at_home(found)
         start(found)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def world(identity_lab, tatu):
+    with opened(identity_lab, tatu) as found:
         yield found
 
 
