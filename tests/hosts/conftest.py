@@ -29,7 +29,7 @@ def fleet(tmp_path_factory, request):
 
 @pytest.fixture(scope="module", autouse=True)
 def all_that_is_told_is_taken(fleet):
-    """End what hosts a module leaves."""
+    """End the hosts that a module leaves; what they told Tatu has to have been taken."""
     yield
     _end(fleet, list(fleet.hosts.values()))
 
