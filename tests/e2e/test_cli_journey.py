@@ -585,6 +585,17 @@ def test_the_project_of_a_new_authority_may_stand_alone(alice):
     alice.run("ca", "create", "p-green", "--project", "p-green", status=2)
 
 
+def test_the_limits_of_an_authority_are_changed_and_the_others_stay(alice):
+    alice.run("project", "create", "teal", "--id", "p-teal")
+    before = alice.json("ca", "create", "p-teal")
+    alice.run("ca", "set", "teal", "--pam-sudo", "--user-validity", "2h")
+    found = alice.json("ca", "show", "teal")
+    changed = {name for name in found if found[name] != before[name]}
+    assert changed == {"pam_sudo", "user_validity", "revision"}
+    alice.run("ca", "set", "teal", "--user-validity", "1000d", status=1)
+    assert alice.json("ca", "show", "teal") == found
+
+
 def test_a_cloud_that_is_not_named_is_the_last_one_signed_in_to(alice, admin_key):
     alice.run(
         "login", "--cloud", "second", "--url", alice.server.url, "--user", "alice",
