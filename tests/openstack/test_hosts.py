@@ -91,7 +91,7 @@ def metadata(compute_lab, fleet, tatu, tmp_path_factory):
             service.stop()
 
 
-class Project:
+class CloudProject:
     """A project of Keystone's: its people by name, and its network, which is the fleet's."""
 
     ROLES = {"alice": ("manager",), "bob": ("member", "reader"), "mary": ("member",)}  # noqa: RUF012
@@ -162,7 +162,7 @@ class Project:
 
 @pytest.fixture
 def project(compute_lab, tatu, tmp_path):
-    made = Project(compute_lab, tmp_path / "home")
+    made = CloudProject(compute_lab, tmp_path / "home")
     made.run("alice", "ssh ca create")
     return made
 
