@@ -128,6 +128,36 @@ def test_of_many_projects_all_is_asked_for_at_once_and_of_few_each(case, monkeyp
     assert case.keystone.timeouts["/role_assignments"] > case.keystone.timeouts["/projects"]
 
 
+def test_while_one_asks_for_all_others_ask_for_their_project_alone(case, monkeypatch):
+    provider = case.provider
+    monkeypatch.setattr(keystone_listings, "_FEW", 0)
+    before, asked = Assigned.all, []
+
+    def slowly(reader, roles):
+        asked.append(len(asked))
+        if len(asked) == 1:
+            assert provider.holders("blue")
+        return before(reader, roles)
+
+    monkeypatch.setattr(Assigned, "all", slowly)
+    assert provider.holders("blue")
+    assert provider.holders("blue")
+    assert asked == [0]
+
+
+def test_what_fails_is_let_go_of_and_nothing_that_is_newer(case, monkeypatch):
+    provider, newer = case.provider, Unavailable("newer")
+    monkeypatch.setattr(keystone_listings, "_FEW", 0)
+
+    def fail(*_):
+        provider.listings._assigned = newer
+        raise Unavailable("of a group")
+
+    monkeypatch.setattr(Assigned, "holders", fail)
+    assert provider.holders("blue")
+    assert provider.listings._assigned is newer
+
+
 def test_a_loss_since_then_is_in_what_is_asked_for_at_once(case, deployment, monkeypatch):
     monkeypatch.setattr(keystone_listings, "_FEW", 0)
     directory = deployment.ledger.directory

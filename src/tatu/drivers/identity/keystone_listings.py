@@ -106,7 +106,7 @@ class Listings:
             if not self._project(project):
                 return {}
             self._asked += 1
-            many = self._asked > _FEW and self._assigned is None
+            many = self._asked == _FEW + 1  # one asks for all
             at = self._since
         if many:  # which takes Keystone seconds: no loss of one project waits for it
             assigned = self._all_assigned(since)
@@ -139,7 +139,9 @@ class Listings:
             try:
                 return known.holders(project)
             except Unavailable as error:
-                self._assigned = error
+                with self._lock:
+                    if self._assigned is known:
+                        self._assigned = error
         held: defaultdict[str, set[str]] = defaultdict(set)
         for assignment in self.reader.assignments(project):
             held[assignment.user.id].add(assignment.role.id)
