@@ -10,8 +10,12 @@ from tatu.store.bulk import insert_rows
 from tatu.store.database import Database
 from tatu.store.tables import hosts
 
-_LIVE = select(hosts.c.authority, hosts.c.id).where(
-    hosts.c.id.in_(bindparam("ids", expanding=True)), hosts.c.deleted_at.is_(None)
+# None of them is deleted before what it told is kept
+_LIVE = (
+    select(hosts.c.authority, hosts.c.id)
+    .where(hosts.c.id.in_(bindparam("ids", expanding=True)), hosts.c.deleted_at.is_(None))
+    .order_by(hosts.c.authority, hosts.c.id)
+    .with_for_update(read=True)
 )
 
 

@@ -1,6 +1,7 @@
 """What hosts tell: the latest of each, and their logins, each once."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import timedelta
 
@@ -9,9 +10,11 @@ import pytest
 from tatu.core.claims import Finding, LiveSession, LoginKind, Report
 from tatu.core.errors import Conflict, Malformed, NotFound
 from tatu.ports import Lag, LoginFilter, Publication, RevocationSelector
+from tatu.store import hosts
 from tatu.store.logins import SqlLogins
 from tests.contract.ledger.material import (
     NOW,
+    SERVERS,
     authority,
     claimed,
     event,
@@ -159,6 +162,25 @@ def test_a_host_that_is_gone_counts_no_more_and_tells_nothing(fleet):
     ):
         with pytest.raises(NotFound):
             told()
+
+
+@SERVERS
+def test_a_host_that_is_being_deleted_is_waited_for_and_then_tells_nothing(
+    fleet, open_ledger, monkeypatch
+):
+    other, before = open_ledger(), hosts._revoke_beyond
+    with ThreadPoolExecutor() as pool:
+        telling = []
+
+        def between(*parts):
+            telling.append(pool.submit(other.receipts.put, receipt("a", 3), "", once()))
+            telling.append(pool.submit(other.reports.put, report("a")))
+            wait(telling, timeout=0.3)  # both wait: nothing is decided before this commit
+            return before(*parts)
+
+        monkeypatch.setattr(hosts, "_revoke_beyond", between)
+        fleet.hosts.delete("blue", "a", event())
+    assert [NotFound, NotFound] == [type(each.exception()) for each in telling]
 
 
 def test_the_lag_is_that_of_all_authorities(fleet):
