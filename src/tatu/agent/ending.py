@@ -1,9 +1,10 @@
 """Ends the sessions whose certificates would not open them now (security.md S16).
 
 What belongs to a session goes by what only root can change: the audit session id that a login's
-processes inherit, the login uid, the cgroup of logind, the real uid. `setsid`, `nohup`, tmux and
-a double fork change none of it. A process of a managed account that is in no recorded session
-(cron, at, a user's systemd, `su`) has no certificate and is ended as well.
+processes inherit, the login uid, the cgroup of logind, the real uid, or who made the namespace
+where that counts. `setsid`, `nohup`, tmux, a double fork and a container change none of it. A
+process of a managed account that is in no recorded session (cron, at, a user's systemd, `su`) has
+no certificate and is ended as well.
 """
 
 from __future__ import annotations

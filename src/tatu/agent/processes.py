@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 NOBODY = 0xFFFFFFFF
@@ -16,12 +18,16 @@ PARENT, STARTED = 1, 19
 
 _OF_THE_KERNEL = 0x00200000  # PF_KTHREAD
 _MAX_READ = 16 * 2**10
+_GET_PARENT, _GET_OWNER = 0xB702, 0xB704  # ioctl_nsfs(2)
 _GONE = (FileNotFoundError, ProcessLookupError)
 
 
 @dataclass(frozen=True)
 class Process:
-    """One process; `started` in ticks since the boot, `terminal` as a device number or 0."""
+    """One process; `started` in ticks since the boot, `terminal` as a device number or 0.
+
+    `uid` is whose it is, also where it goes by one of the subordinate uids of an account.
+    """
 
     pid: int
     started: int
@@ -66,12 +72,31 @@ def _process(pid: int) -> Process | None:
         pid=pid,
         started=int(fields[STARTED]),
         # The real one: sshd is an account's for moments, by the effective one, at each login
-        uid=int(status.partition("\nUid:\t")[2].split(None, 1)[0]),
+        uid=_owner(pid, int(status.partition("\nUid:\t")[2].split(None, 1)[0])),
         login_uid=int(_read(pid, "loginuid")),
         session=int(_read(pid, "sessionid")),
         cgroup=_read(pid, "cgroup").rpartition("0::")[2].rstrip("\n"),
         terminal=int(fields[4]),
     )
+
+
+def _owner(pid: int, real: int) -> int:
+    """Return whose a process is: whoever made the user namespace that it got its real uid in.
+
+    An account has uids in those it makes (rootless containers) that are nobody's elsewhere. The
+    outermost says it, but not of root: what is root outside too came from there.
+    """
+    owner = real
+    with suppress(OSError), ExitStack() as opened:
+        namespace = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        opened.callback(os.close, namespace)
+        while real:  # until the machine's own, which shows no parent
+            parent = fcntl.ioctl(namespace, _GET_PARENT)
+            opened.callback(os.close, parent)
+            made = fcntl.ioctl(namespace, _GET_OWNER, bytes(4))
+            owner = int.from_bytes(made, sys.byteorder) or real  # a service's, made by root
+            namespace = parent
+    return owner
 
 
 def stat(pid: int) -> list[str]:

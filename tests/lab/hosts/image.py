@@ -17,8 +17,9 @@ IMAGES = {
     "bookworm": ("bookworm",),
     "trixie": ("trixie",),
     "backports": ("trixie", "openssh-server", "openssh-client", "openssh-sftp-server"),
+    "podman": ("trixie", "podman", "uidmap"),
 }
-"""Name: suite, and what is taken from its backports.  OpenSSH is 9.2, 10.0, and 10.3 or newer."""
+"""Name: suite, and what is added, from its backports if it is there.  OpenSSH is 9.2, 10.0, 10.3 or newer, and 10.0."""
 
 
 def image(name: str) -> Path:
