@@ -19,7 +19,7 @@ from tatu.api import shapes
 from tatu.api.hostschemas import CarriedQuery, CarriedRequest, CarriedShown
 from tatu.api.operation import Call, operation
 from tatu.core import carried
-from tatu.core.errors import Malformed, NotFound
+from tatu.core.errors import NotFound
 
 _DECODER = msgspec.json.Decoder(CarriedRequest)
 _KEPT = ("HTTP_HOST", "HTTP_X_FORWARDED_FOR", "HTTP_USER_AGENT")
@@ -29,7 +29,7 @@ _SHOWN = ("etag", "retry-after")
 @operation(public=True)
 def carry(call: Call, query: CarriedQuery) -> CarriedShown:
     """Answer a request that no header and no status but 200 would come through with."""
-    asked = _asked(query.request)
+    asked = shapes.decoded(_DECODER, carried.unfolded(query.request), "request")
     path, _, behind = asked.path.partition("?")
     decoded = unquote_to_bytes(path).decode("latin-1")  # as PEP 3333 has it
     if decoded == carried.PATH:
@@ -48,17 +48,6 @@ def carry(call: Call, query: CarriedQuery) -> CarriedShown:
         headers={name.lower(): text for name, text in headers if name.lower() in _SHOWN},
         body=base64.b64encode(data).decode(),
     )
-
-
-def _asked(text: str) -> CarriedRequest:
-    try:
-        return _DECODER.decode(carried.unfolded(text))
-    except UnicodeDecodeError:
-        raise Malformed("request: it is not UTF-8") from None
-    except msgspec.DecodeError as error:
-        raise Malformed(f"request: {shapes.told(error)}") from None
-    except RecursionError:
-        raise Malformed("request: it nests too deep") from None
 
 
 def _chunks(answer: Any) -> Iterator[bytes]:

@@ -211,11 +211,4 @@ def _body(req: Request, body: bytes, decoder: msgspec.json.Decoder[Any] | None) 
     media = (req.content_type or "").partition(";")[0].strip().lower()
     if media != "application/json":
         raise UnsupportedMediaType("the body must be application/json")
-    try:
-        return {"body": decoder.decode(body)}
-    except UnicodeDecodeError:
-        raise Malformed("body: it is not UTF-8") from None
-    except msgspec.DecodeError as error:  # its subclass ValidationError names the path
-        raise Malformed(f"body: {shapes.told(error)}") from None
-    except RecursionError:
-        raise Malformed("body: it nests too deep") from None
+    return {"body": shapes.decoded(decoder, body, "body")}

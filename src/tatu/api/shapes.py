@@ -1,8 +1,13 @@
 """What is wrong with the shape of a request, in words for whoever wrote it."""
 
 import re
+from typing import TypeVar
 
 import msgspec
+
+from tatu.core.errors import Malformed
+
+T = TypeVar("T")
 
 _KINDS = {
     "array": "a list",
@@ -42,6 +47,18 @@ _WORDS = (
     (r"Input data was truncated", _NOT_JSON),
 )
 """What the reader of shapes says, whole, and what we say in its place."""
+
+
+def decoded(decoder: msgspec.json.Decoder[T], data: bytes, what: str) -> T:
+    """Return what JSON says; raises `Malformed`, which names `what` is wrong and where."""
+    try:
+        return decoder.decode(data)
+    except UnicodeDecodeError:
+        raise Malformed(f"{what}: it is not UTF-8") from None
+    except msgspec.DecodeError as error:  # its subclass ValidationError names the path
+        raise Malformed(f"{what}: {told(error)}") from None
+    except RecursionError:
+        raise Malformed(f"{what}: it nests too deep") from None
 
 
 def told(error: msgspec.MsgspecError) -> str:
