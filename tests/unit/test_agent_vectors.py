@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tatu.agent import request, statement, token
+from tatu.agent import http, request, statement, token
 from tatu.agent.errors import AgentError, Malformed, Refused
 from tatu.agent.keys import HostCertificate
 from tatu.agent.statement import Receiver
 from tatu.agent.token import EnrolmentToken
-from tatu.core import enrolment
+from tatu.core import carried, enrolment
 from tatu.core.certificate import Certificate, CertificateType
 from tatu.core.errors import Malformed as CoreMalformed
 from tatu.core.keys import PublicKey
@@ -150,3 +150,15 @@ def test_a_token_is_compared_in_constant_time_even_to_what_is_not_ascii():
     mine = EnrolmentToken(url="", authority="", host="", secret=b"s", trust="")
     with pytest.raises(AgentError):
         mine.check_answer("n", b"a", "é")
+
+
+@named(load("carried/requests.json"))
+def test_what_the_agent_has_carried_is_what_the_core_unfolds(vector):
+    wanted = vector["request"]
+    headers = {name: wanted[at] for name, at in http._CARRIED.items() if at in wanted}
+    body = wanted["body"].encode() or None
+    path = http._folded(wanted["method"], wanted["path"], headers, body)
+    before, _, query = path.partition("=")
+    assert before == f"{carried.PATH}?request"
+    for text in (vector["query"], query, carried.url(wanted).partition("=")[2]):
+        assert wanted == json.loads(carried.unfolded(text))
