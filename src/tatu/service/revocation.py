@@ -1,11 +1,10 @@
 """Ending access: revocations, losses, and the sweeps that follow them (security.md S4)."""
 
-import threading
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 from tatu.core.audit import SYSTEM, Actor
@@ -26,10 +25,8 @@ from tatu.ports import (
 from tatu.service.audit import event
 from tatu.service.judging import Judge
 from tatu.service.paging import every
+from tatu.service.settling import Settling
 from tatu.service.statements import Statements
-
-TOGETHER = timedelta(milliseconds=100)
-"""The least that is waited for a sweep that settles: what is due soon after comes with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +50,12 @@ class Revocation:
     statements: Statements
     role_map: RoleMap
     clock: Clock
-    _judged: set[int] = field(default_factory=set, init=False, repr=False)
-    _judging: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _settling: Settling = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Wait for the source to know of what it tells."""
+        settling = Settling(ledger=self.ledger, identities=self.identities, clock=self.clock)
+        object.__setattr__(self, "_settling", settling)
 
     def revoke(
         self,
@@ -148,80 +149,41 @@ class Revocation:
 
         Exactly those go whose holder no longer has every role that they were issued for. What
         cannot be judged or revoked now stays unswept, for the next time. So does, judged once,
-        what the source told within its lag: its answers, and certificates by them, may be older.
+        what the source told within its lag, until it is cut off again (`service.settling`).
         Hosts of the authorities that lost something find the next statement ready. Two sweeps at
         once are harmless.
         """
         ended: defaultdict[str, defaultdict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+        found = self._settling.unswept()
         unswept: defaultdict[Topic, list[Sweep]] = defaultdict(list)
-        found = self.ledger.cut_offs.unswept()
-        for cut_off in found:
-            unswept[cut_off.topic].append(cut_off)
+        for cut_off in found.cut_offs:
+            if cut_off.mark not in found.judged:
+                unswept[cut_off.topic].append(cut_off)
         # what is asked for from here on is younger than all of them
         judge = Judge(identities=self.identities, role_map=self.role_map, since=self.clock())
-        settled: set[int] = set()
-        early: set[int] = set()
+        judged: set[int] = set()
         for same in unswept.values():  # a thousand losses may be one topic's
-            young = {cut_off.mark for cut_off in same if self._is_young(cut_off, judge.since)}
-            if len(young) < len(same) or not self._is_judged(young):
-                try:
-                    doomed = [
-                        (each.authority, each.serial) for each in self._doomed(same[0], judge)
-                    ]
-                except Unavailable:
-                    continue
-                for authority, serial in doomed:
-                    ended[same[0].reason][authority].add(serial)
-            early |= young
-            settled |= {cut_off.mark for cut_off in same} - young
+            try:
+                doomed = [(each.authority, each.serial) for each in self._doomed(same[0], judge)]
+            except Unavailable:
+                continue
+            for authority, serial in doomed:
+                ended[same[0].reason][authority].add(serial)
+            judged |= {cut_off.mark for cut_off in same}
         try:
             count = sum(self._end(reason, serials) for reason, serials in ended.items())
-            self.ledger.cut_offs.swept(*sorted(settled))
+            self.ledger.cut_offs.swept(*sorted(judged - found.early))
         except Unavailable:
             return 0
-        self._keep_judged(early, settled, found)
+        self._settling.note_judged(judged & found.early)
         for authority in {authority for serials in ended.values() for authority in serials}:
             with suppress(TatuError):  # the revocations stand; whoever asks next is told why
                 self.statements.publish(authority)
         return count
 
     def due(self) -> timedelta | None:
-        """Return how long until what was swept too early can be swept for good; None for nothing.
-
-        Raises `Unavailable`.
-        """
-        judged = [
-            cut_off.at
-            for cut_off in self.ledger.cut_offs.unswept()
-            if self._is_judged({cut_off.mark})
-        ]
-        if not judged:
-            return None
-        return max(min(judged) + self.identities.lag - self.clock(), TOGETHER)
-
-    def _is_judged(self, marks: Collection[int]) -> bool:
-        with self._judging:
-            return self._judged.issuperset(marks)
-
-    def _keep_judged(
-        self, early: Collection[int], settled: Collection[int], found: Sequence[Sweep]
-    ) -> None:
-        """Add to what is judged early, and forget what is swept by now.
-
-        What another sweep judged that began later stays: it would be due a minute late.
-        """
-        unswept = {cut_off.mark for cut_off in found}.difference(settled)
-        newest = max((cut_off.mark for cut_off in found), default=0)
-        with self._judging:
-            self._judged.intersection_update(
-                unswept.union(mark for mark in self._judged if mark > newest)
-            )
-            self._judged.update(early)
-
-    def _is_young(self, cut_off: Sweep, now: datetime) -> bool:
-        """Whether what the source says now may be what was so before it."""
-        lag = self.identities.lag if cut_off.of_identities else timedelta()
-        return bool(lag) and now < cut_off.at + lag
+        """Return how long until what was swept too early is swept again, None for nothing."""
+        return self._settling.due()
 
     def _end(self, reason: str, serials: Mapping[str, Collection[int]]) -> int:
         return self.ledger.revocations.revoke_serials(

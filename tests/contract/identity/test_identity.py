@@ -261,19 +261,7 @@ def test_whom_a_cut_off_concerns_is_not_remembered_across_it(case, topic):
     again = case.provider.authenticate(asking)
     assert again is not first
     assert again.mark == mark
-    case.deployment.clock.forward(seconds=case.provider.lag.total_seconds())
-    again = case.provider.authenticate(asking)
     assert case.provider.authenticate(asking) is again
-
-
-@pytest.mark.parametrize("case", [KeystoneCase], indirect=True)
-def test_whom_a_loss_concerns_is_not_remembered_while_the_source_may_not_know_of_it(case):
-    """Its answer may be older than the loss: nothing is got by it once the loss is settled."""
-    provider, asking = case.provider, case.request("bob", "blue")
-    case.deployment.ledger.cut_offs.commit([losses.user("id-bob")], "test", case.event())
-    stale = provider.authenticate(asking)
-    case.deployment.clock.forward(seconds=provider.lag.total_seconds())
-    assert provider.authenticate(asking) is not stale
 
 
 def test_the_lag_of_a_source_that_is_the_ledger_itself_is_none(local):

@@ -95,14 +95,10 @@ def test_the_mark_is_read_before_keystone_is_asked(case, deployment):
             asked.append("mark")
             return 3
 
-        def unswept(self):
-            asked.append("unswept")
-            return ()
-
     asked = case.keystone.asked
     provider = case.keystone.provider(deployment.clock, Marks())
     assert provider.authenticate(request(case.keystone.token("ann"))).mark == 3
-    assert asked.index("mark") < asked.index("unswept") < asked.index(ASKED)
+    assert asked.index("mark") < asked.index(ASKED)
 
 
 def test_a_token_that_keystone_vouches_for_after_its_end_is_refused(provider, keystone):

@@ -12,7 +12,7 @@ import structlog
 from keystoneauth1 import loading
 from oslo_config import cfg
 
-from tatu.core import losses, own
+from tatu.core import own
 from tatu.core.errors import Malformed, NotFound, Unauthenticated
 from tatu.core.identity import APPLICATION_CREDENTIAL, LENT, TRUST, Identity, Role
 from tatu.drivers import openstack
@@ -82,13 +82,12 @@ class Keystone(IdentityProvider):
 
         def question() -> Identity:
             try:
-                token, identity, settled = self._find(request, text)
+                token, identity = self._find(request, text)
             except Unauthenticated:
                 self._remembered.forget(anywhere)
                 self._remembered.forget(here)
                 raise
-            if settled:
-                self._remembered.put(here if token.restricted else anywhere, identity)
+            self._remembered.put(here if token.restricted else anywhere, identity)
             return identity
 
         return self._together.ask(here, question) if cached else question()
@@ -155,19 +154,12 @@ class Keystone(IdentityProvider):
         """Ask Keystone for its roles, with Tatu's own user."""
         self.reader.roles()
 
-    def _find(self, request: Request, text: str) -> tuple[Token, Identity, bool]:
-        """Return token and caller, and whether Keystone surely knew of all losses up to the mark.
-
-        Whom a loss of a moment ago concerns is not to be remembered: the sweep that settles it
-        could not revoke what is got by that later.
-        """
+    def _find(self, request: Request, text: str) -> tuple[Token, Identity]:
         mark = self.cut_offs.mark()  # before anything is looked up (S4)
         now = self.clock()
-        unswept = self.cut_offs.unswept()
-        losing = {cut_off.topic for cut_off in unswept if now < cut_off.at + self.lag}
         token = self.validation.token(request, text)
         project, roles = token.scope
-        identity = Identity(
+        return token, Identity(
             issuer=self.url,
             subject=token.user.id,
             name=token.user.name,
@@ -180,7 +172,6 @@ class Keystone(IdentityProvider):
             trustee="" if token.trust is None else token.trust.trustee_user.id,
             ends_by=self._ends_by(token, now),
         )
-        return token, identity, losing.isdisjoint(losses.topics(identity))
 
     def _ends_by(self, token: Token, now: datetime) -> datetime | None:
         """Return when what the token came by ends: the token itself may end sooner."""
