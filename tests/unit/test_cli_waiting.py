@@ -119,9 +119,12 @@ def test_a_list_that_was_not_built_yet_is_the_next_statements():
     assert api.asked == [("blue", 7, 1)]
 
 
-def test_a_project_without_hosts_is_done_at_once():
+def test_a_project_without_hosts_is_done_at_once_and_says_so():
     class Empty(FakeApi):
         def receipts(self, authority, at_least, *, limit=1):
             return Receipts(at_least=at_least, hosts=0, done=0, items=[])
 
-    assert wait(Empty(0)) == (True, ["refused on 0/0 hosts in 0.0 s"])
+    assert wait(Empty(0)) == (
+        True,
+        ["no host is enrolled here: refused on 0/0 hosts in 0.0 s"],
+    )

@@ -87,4 +87,6 @@ def _named(host: "HostReceipt") -> str:
 
 
 def _progress(found: "Receipts") -> str:
+    if not found.hosts:
+        return "no host is enrolled here: refused on 0/0 hosts"
     return f"refused on {found.done}/{found.hosts} hosts"
