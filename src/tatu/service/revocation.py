@@ -157,8 +157,7 @@ class Revocation:
         found = self._settling.unswept()
         unswept: defaultdict[Topic, list[Sweep]] = defaultdict(list)
         for cut_off in found.cut_offs:
-            if cut_off.mark not in found.judged:
-                unswept[cut_off.topic].append(cut_off)
+            unswept[cut_off.topic].append(cut_off)
         # what is asked for from here on is younger than all of them
         judge = Judge(identities=self.identities, role_map=self.role_map, since=self.clock())
         judged: set[int] = set()

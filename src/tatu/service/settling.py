@@ -23,14 +23,10 @@ TOGETHER = timedelta(milliseconds=100)
 
 @dataclass(frozen=True, kw_only=True)
 class Unswept:
-    """Cut-offs that are to be swept: the marks of some may have been told `early`.
-
-    Of these, those in `judged` were swept once, and are not again before they are cut off anew.
-    """
+    """Cut-offs that are to be swept now, and the marks of all that may have been told `early`."""
 
     cut_offs: tuple[Sweep, ...]
     early: frozenset[int]
-    judged: frozenset[int]
 
 
 @dataclass(kw_only=True)
@@ -52,13 +48,13 @@ class Settling:
     def unswept(self) -> Unswept:
         """Return what is to be swept; what was told long enough ago is cut off again before.
 
-        Raises `Unavailable`.
+        What was judged early is not swept again before that. Raises `Unavailable`.
         """
         with self._lock:
             found = self.ledger.cut_offs.unswept()
             lag = self.identities.lag
             if not lag:
-                return Unswept(cut_offs=found, early=frozenset(), judged=frozenset())
+                return Unswept(cut_offs=found, early=frozenset())
             now = self.clock()
             early = self._early(found)
             since = {each.mark: self._since.get(each.mark, now) for each in early}
@@ -71,7 +67,8 @@ class Settling:
             self._settled &= {each.mark for each in found}
             self._judged &= self._since.keys()
             return Unswept(
-                cut_offs=found, early=frozenset(self._since), judged=frozenset(self._judged)
+                cut_offs=tuple(each for each in found if each.mark not in self._judged),
+                early=frozenset(self._since),
             )
 
     def note_judged(self, marks: Collection[int]) -> None:
